@@ -1,0 +1,1 @@
+"""Readings <-> bytes, lossless; used by the spool and the columns payload."""

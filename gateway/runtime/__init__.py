@@ -1,0 +1,1 @@
+"""What every stage uses and that knows no stage: supervise, ticks, clock, systemd, counters, settings, status."""

@@ -1,0 +1,107 @@
+"""Value types of the configuration file: names, durations, sizes, secrets, and the base of every model."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, WithJsonSchema, model_validator
+
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
+_SECONDS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE: Final = re.compile(r"(\d+)(B|KiB|MiB|GiB)")
+_BYTES: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_PLACEHOLDERS: Final = frozenset({"", "changeme", "change-me", "password", "secret", "todo", "xxx", "example"})
+
+
+class Settings(BaseModel):
+    """Base of every model of the configuration: unknown keys are refused, values can't change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=False)
+
+
+def _duration(value: Any) -> float:
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("expected a duration such as 250ms, 1s, 5m, 12h or 30d")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def _positive_duration(value: Any) -> float:
+    seconds = _duration(value)
+    if seconds <= 0:
+        raise ValueError("expected a duration above zero")
+    return seconds
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise ValueError("expected a size with its unit, such as 64KiB or 1GiB")
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("expected a size such as 64KiB, 100MiB or 1GiB")
+    return int(match[1]) * _BYTES[match[2]]
+
+
+_DURATION_SCHEMA: Final = WithJsonSchema(
+    {"type": "string", "pattern": rf"^{_DURATION.pattern}$", "examples": ["250ms"]}
+)
+_SIZE_SCHEMA: Final = WithJsonSchema({"type": "string", "pattern": rf"^{_SIZE.pattern}$", "examples": ["64KiB"]})
+
+Duration = Annotated[float, BeforeValidator(_positive_duration), _DURATION_SCHEMA]  # seconds, above zero
+ZeroDuration = Annotated[float, BeforeValidator(_duration), _DURATION_SCHEMA]  # seconds, zero allowed
+Size = Annotated[int, BeforeValidator(_size), _SIZE_SCHEMA]  # bytes
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", min_length=1, max_length=64)]
+
+
+class Secret(Settings):
+    """A reference to a secret, never the secret: a file, an environment variable or a systemd credential."""
+
+    file: Path | None = None
+    env: str | None = None
+    credential: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_reference(cls, value: Any) -> Any:
+        if isinstance(value, (str, int, float)):
+            raise ValueError("secrets never stand in the file: use {file: ...}, {env: ...} or {credential: ...}")
+        return value
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Secret:
+        if sum(source is not None for source in (self.file, self.env, self.credential)) != 1:
+            raise ValueError("expected exactly one of file, env and credential")
+        return self
+
+    def problem(self) -> str:
+        """Why the secret can't be used now, empty where it can; a credential outside its unit is no problem."""
+        if self.credential is not None and "CREDENTIALS_DIRECTORY" not in os.environ:
+            return ""
+        try:
+            text = self.read()
+            if self.file is not None and stat.S_IMODE(self.file.stat().st_mode) & stat.S_IROTH:
+                return f"{self.file} can be read by everybody: chmod o-r"
+        except OSError as error:
+            return f"can't be read: {error.strerror or error}: {self._place()}"
+        except KeyError:
+            return f"environment variable {self.env} is not set"
+        return "is a placeholder" if text.strip().lower() in _PLACEHOLDERS else ""
+
+    def read(self) -> str:
+        """The secret without a trailing newline; OSError or KeyError where it can't be had."""
+        if self.env is not None:
+            return os.environ[self.env]
+        return self._place().read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+
+    def _place(self) -> Path:
+        if self.file is not None:
+            return self.file
+        return Path(os.environ["CREDENTIALS_DIRECTORY"]) / str(self.credential)
+
+    def __str__(self) -> str:
+        source = "file" if self.file else "env" if self.env else "credential"
+        return f"{{{source}: {self.file or self.env or self.credential}}}"

@@ -1,0 +1,1 @@
+"""Stage 3: Readings -> Blocks that survive."""
