@@ -1,0 +1,1 @@
+"""Devices that do not exist: register images, protocol servers on loopback and pseudo terminals, a welding cell."""
