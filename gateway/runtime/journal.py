@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 JOURNAL_SOCKET: Final = "/run/systemd/journal/socket"
+_DATAGRAM: Final = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
 
 Fields = Mapping[str, str]
 Write = Callable[[Fields], None]
@@ -48,16 +49,16 @@ def stderr_is_journal(environ: Mapping[str, str] = os.environ, fd: int = 2) -> b
 
 def native_writer(path: str = JOURNAL_SOCKET) -> Write:
     """Writes entries to journald's socket, also after journald was restarted. A full or gone journal drops entries."""
-    channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
 
     def write(fields: Fields) -> None:
         data = encode(fields)
-        try:
-            channel.sendto(data, path)
-        except OSError as error:
-            if error.errno in {errno.EMSGSIZE, errno.ENOBUFS}:
-                with contextlib.suppress(OSError):
-                    _send_sealed(channel, path, data)
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, _DATAGRAM) as channel:
+            try:
+                channel.sendto(data, path)
+            except OSError as error:
+                if error.errno not in {errno.EMSGSIZE, errno.ENOBUFS}:
+                    raise
+                _send_sealed(channel, path, data)
 
     return write
 
