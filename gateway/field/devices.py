@@ -1,0 +1,147 @@
+"""What a connection's devices have in common: their tags, their grid, whether they are up, their rows in an outage.
+
+supervise --> link lost --> every device offline, bad/link rows at once and at each tick --> first good answer: online
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from gateway.errors import LinkError
+from gateway.field.contract import BusPlan, FieldContext, Loss
+from gateway.readings import Quality, Readings, Tag, TagColumn
+from gateway.runtime.counters import DeviceCounters
+from gateway.runtime.ticks import Grid, phase
+
+UNPACED_S: Final = 1.0  # the grid of a device that is asked for no interval (`0ms`)
+
+
+@dataclass(slots=True)
+class Device:
+    """One device: rows of the tag table, settings and grid. `start` of the grid is spread by the device's name."""
+
+    name: str
+    settings: Any  # the driver's DeviceSettings
+    indices: TagColumn  # of its measured tags in the table, in the order of the configuration
+    tags: tuple[Tag, ...]
+    every: float  # seconds; 0 where the device sets the pace
+    grid: Grid
+    context: FieldContext
+
+    @property
+    def counters(self) -> DeviceCounters:
+        """The device's counters."""
+        return self.context.counters.device(self.name)
+
+    def online(self) -> None:
+        """A good answer came: told once per change."""
+        counters = self.counters
+        if not counters.up:
+            counters.up, counters.reason, counters.since_ns = True, "", self.context.clock.now_ns()
+            self.context.port.link(self.name, online=True, reason="")
+
+    def offline(self, reason: str) -> None:
+        """The device gives nothing usable any more: told once per change of state or reason."""
+        counters = self.counters
+        if counters.up or counters.reason != reason:
+            counters.up, counters.reason, counters.since_ns = False, reason, self.context.clock.now_ns()
+            self.context.port.link(self.name, online=False, reason=reason)
+
+    def failed(self, quality: Quality, loop_time: float) -> None:
+        """One row without a value for each tag, at an instant of the loop's clock."""
+        self.counters.errors[quality.reason] += 1
+        at = self.context.clock.utc_of(loop_time)
+        self.context.port.readings(Readings.failed(self.indices, at, quality))
+
+    def take(self, now: float) -> float:
+        """Serve the newest due slot; older ones are counted and reported lost. Returns the slot's loop time."""
+        first = self.grid.due
+        slot, missed = self.grid.take(now)
+        self.counters.lateness = now - slot
+        if missed:
+            self.counters.missed += missed
+            last = slot - self.grid.period_s
+            utc = self.context.clock.utc_of
+            self.context.port.loss(Loss("missed_tick", self.indices, utc(first), utc(last), missed * len(self.indices)))
+        return slot
+
+
+class Devices(Mapping[str, Device]):
+    """The devices of one plan by name, and the rows they give while the link is down."""
+
+    def __init__(self, plan: BusPlan, context: FieldContext, start: float) -> None:
+        self._context = context
+        self._start = start
+        self._devices: dict[str, Device] = {}
+        self._down = asyncio.Event()
+        self.update(plan)
+
+    def __getitem__(self, name: str) -> Device:
+        return self._devices[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._devices)
+
+    def __len__(self) -> int:
+        return len(self._devices)
+
+    def update(self, plan: BusPlan) -> set[str]:
+        """Take over a plan; unchanged devices keep their grid. Returns the names that are new or changed."""
+        fresh: dict[str, Device] = {}
+        changed: set[str] = set()
+        for name, settings in plan.connection.devices.items():
+            names = [tag.full_name for key, entry in settings.tags.items() for tag in entry.expand(name, key)]
+            indices = np.array([plan.table.index(full_name) for full_name in names], np.uint32)
+            tags = tuple(plan.table[index] for index in indices.tolist())
+            every = plan.every[name]
+            period = every or UNPACED_S
+            old = self._devices.get(name)
+            if old is not None and (old.every, old.settings, old.tags) == (every, settings, tags):
+                old.indices = indices
+                fresh[name] = old
+                continue
+            changed.add(name)
+            now = asyncio.get_running_loop().time() if self._devices else self._start
+            grid = Grid(now + phase(name, period), period)
+            fresh[name] = Device(name, settings, indices, tags, every, grid, self._context)
+        self._devices = fresh
+        return changed
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        """Around a link's body: a LinkError that leaves it puts every device into the outage, and passes on."""
+        try:
+            yield
+        except LinkError:
+            self._down.set()
+            now = asyncio.get_running_loop().time()
+            for device in self.values():
+                was_up = device.counters.up
+                device.offline("link")
+                if was_up or now >= device.grid.due:
+                    device.failed(Quality.BAD_LINK, now)
+            raise
+
+    def connected(self) -> None:
+        """The link stands again: ticks are the driver's from here on. Slots of the outage count as served."""
+        self._down.clear()
+
+    async def run(self) -> None:
+        """Serve every tick of the outages, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._down.wait()
+            if not self._devices:
+                await asyncio.sleep(UNPACED_S)
+                continue
+            device = min(self.values(), key=lambda each: each.grid.due)
+            await asyncio.sleep(max(0.0, device.grid.due - loop.time()))
+            if self._down.is_set() and loop.time() >= device.grid.due:
+                slot, _ = device.grid.take(loop.time())
+                device.failed(Quality.BAD_LINK, slot)
