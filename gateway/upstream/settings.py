@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
-from gateway.runtime.settings import Duration, Secret, Settings, Size
+from gateway.runtime.settings import Duration, Secret, Settings, Size, unreadable
 from gateway.upstream.select import check_pattern
 from gateway.upstream.topics import SITE_FIELDS, check_template, fields_of
 
@@ -237,12 +237,5 @@ class UpstreamSettings(Settings):
 
 
 def _file_faults(tls: Tls | None) -> Sequence[tuple[str, str]]:
-    faults: list[tuple[str, str]] = []
-    for key, path in (("ca", tls.ca), ("certificate", tls.certificate), ("key", tls.key)) if tls else ():
-        if path is not None:
-            try:
-                with path.open("rb"):
-                    pass
-            except OSError as error:
-                faults.append((key, f"can't be read: {error.strerror or error}: {path}"))
-    return faults
+    files = (("ca", tls.ca), ("certificate", tls.certificate), ("key", tls.key)) if tls else ()
+    return [(key, fault) for key, path in files if path is not None and (fault := unreadable(path))]

@@ -1,0 +1,112 @@
+"""Opening a connection: DNS, TCP, TLS and the web socket handshake block, so they run in a daemon thread of their own.
+
+The thread ends with the attempt. It may outlive the caller's patience (DNS knows no time limit), never the process:
+asyncio's own executor would hold the exit up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading  # noqa: TID251  # this module owns the connecting threads
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import paho.mqtt.client as mqtt
+from paho.mqtt import MQTTException
+from paho.mqtt.client import WebsocketConnectionError
+
+from gateway.errors import LinkError
+from gateway.upstream.settings import Tls
+
+# OSError covers DNS, TCP and TLS (ssl.SSLError, socket.gaierror, TimeoutError), KeyError an unset variable of a
+# secret, ValueError a host name or a path the libraries refuse.
+BROKEN = (OSError, KeyError, ValueError, MQTTException, WebsocketConnectionError)
+
+
+class Client(mqtt.Client):
+    """paho's client; a web socket frame that went out in part is finished before the next packet is touched."""
+
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        # The web socket wrapper keeps the rest of a frame and answers 0, which paho takes for "this packet is gone".
+        sent = super()._sock_send(buf)
+        if sent == 0 and buf:
+            self._call_socket_register_write()
+            raise BlockingIOError
+        return sent
+
+
+@dataclass
+class _Attempt:
+    loop: asyncio.AbstractEventLoop
+    done: asyncio.Future[None]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    given_up: bool = False
+
+
+async def dial(client: mqtt.Client, work: Callable[[], object], timeout_s: float) -> None:
+    """Run `work` (which connects `client`) in a thread; LinkError where it fails or takes longer.
+
+    Given up, whatever socket comes about later is closed; no CONNECT goes out on it.
+    """
+    loop = asyncio.get_running_loop()
+    attempt = _Attempt(loop, loop.create_future())
+    threading.Thread(target=_run, args=(attempt, client, work), name="mqtt-connect", daemon=True).start()
+    try:
+        async with asyncio.timeout(timeout_s):
+            await asyncio.shield(attempt.done)
+    except TimeoutError as error:
+        raise LinkError(f"no connection within {timeout_s:g} s") from error
+    except BROKEN as error:
+        raise LinkError(describe(error)) from error
+    finally:
+        with attempt.lock:
+            attempt.given_up = not attempt.done.done()
+
+
+def _run(attempt: _Attempt, client: mqtt.Client, work: Callable[[], object]) -> None:
+    error: BaseException | None = RuntimeError("the connecting thread died")
+    try:
+        work()
+        error = None
+    except BROKEN as broken:
+        error = broken
+    finally:
+        with attempt.lock:
+            if not attempt.given_up:
+                attempt.loop.call_soon_threadsafe(_settle, attempt.done, error)
+            elif (sock := client.socket()) is not None:
+                sock.close()
+
+
+def _settle(done: asyncio.Future[None], error: BaseException | None) -> None:
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)
+        done.exception()  # whoever waits sees it; nobody waiting is no fault
+
+
+def describe(error: BaseException) -> str:
+    """One line for people."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate refused: {error.verify_message}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+def tls_context(tls: Tls | None) -> ssl.SSLContext:
+    """A fresh context each time (certificates get renewed): server and host name verified, TLS 1.2 at least.
+
+    OSError (ssl.SSLError included) where a file can't be used.
+    """
+    tls = tls or Tls()
+    context = ssl.create_default_context(cafile=None if tls.ca is None else str(tls.ca))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if tls.certificate is not None:
+        # An encrypted key would make OpenSSL ask the terminal for its password: an empty answer fails instead.
+        context.load_cert_chain(tls.certificate, tls.key, password=lambda: "")
+    if tls.alpn:
+        context.set_alpn_protocols(tls.alpn)
+    return context

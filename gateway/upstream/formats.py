@@ -1,0 +1,34 @@
+"""The formats by name."""
+
+from __future__ import annotations
+
+from gateway.upstream.conversation import Context, Conversation
+from gateway.upstream.json import JsonPayload
+from gateway.upstream.payload import Payload, Properties5, Selection
+from gateway.upstream.plain import Plain
+
+
+def conversation(context: Context) -> Conversation:
+    """What an upstream says, by its `format:`."""
+    return Plain(context, _payload(context))
+
+
+def _payload(context: Context) -> Payload:
+    settings = context.settings
+    expiry = settings.message_expiry
+    compressed = settings.compress == "zstd"
+    properties = Properties5(
+        context.identity,
+        settings.protocol == "5",
+        None if expiry is None else max(1, round(expiry)),
+        "application/zstd" if compressed else "",
+    )
+    selection = Selection(settings.select)
+    return JsonPayload(
+        context.identity,
+        settings.topic,
+        selection=selection,
+        properties=properties,
+        time_unit=settings.time_unit,
+        compress=compressed,
+    )

@@ -1,0 +1,111 @@
+"""The conversation of `json` and `columns`: state, device states, blocks with QoS 1, commands."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from gateway.readings import TagTable
+from gateway.runtime.supervise import Link
+from gateway.upstream.conversation import Context
+from gateway.upstream.identity import device_message, state_message
+from gateway.upstream.message import Incoming, Message, pack_properties
+from gateway.upstream.payload import Payload
+from gateway.upstream.sender import Sender
+from gateway.upstream.session import Session
+
+log = logging.getLogger(__name__)
+
+MAX_REQUESTS: Final = 64
+
+
+class Plain:
+    """See the module."""
+
+    def __init__(self, context: Context, payload: Payload) -> None:
+        settings = context.settings
+        self._context = context
+        self._sender = Sender(
+            context.name,
+            context.delivery,
+            payload,
+            context.counters,
+            context.clock,
+            window=settings.window,
+            max_message=settings.max_message,
+            ack_timeout_s=settings.ack_timeout,
+        )
+        self._devices: dict[str, Message] = {}
+        self._session: Session | None = None
+        self._requests: asyncio.Queue[Incoming] = asyncio.Queue(MAX_REQUESTS)
+        gateway = context.identity.gateway
+        self._request_topic = f"{gateway}/command/write"
+        self._result_topic = f"{gateway}/command/result"
+
+    def will(self) -> Message:
+        """State offline, retained."""
+        return state_message(self._context.identity, "offline")
+
+    def connecting(self) -> None:
+        """Nothing is counted here."""
+
+    async def run(self, session: Session, link: Link, stop: asyncio.Event) -> None:
+        """Subscribe, say online, tell the devices' states, then send blocks."""
+        if self._context.commands is not None:
+            codes = await session.subscribe([self._request_topic])
+            if codes[0] >= 0x80:
+                log.warning("%s: the broker refuses the subscription to %s", self._context.name, self._request_topic)
+        outbox = self._sender.outbox
+        outbox.put(state_message(self._context.identity, "online"))
+        for message in self._devices.values():
+            outbox.put(message)
+        self._session = session
+        try:
+            await self._sender.run(session, link, stop, self._incoming)
+        finally:
+            self._session = None
+
+    async def farewell(self, session: Session) -> bool:
+        """State offline, acknowledged."""
+        session.take_acks()
+        if session.in_flight >= session.limits.receive_maximum:
+            return False
+        mid = session.publish(state_message(self._context.identity, "offline"))
+        while mid is not None:
+            await session.wait()
+            if any(acknowledged == mid for acknowledged, _ in session.take_acks()):
+                return True
+        return False
+
+    def _incoming(self, message: Incoming) -> None:
+        if message.retain or message.topic != self._request_topic:
+            return
+        try:
+            self._requests.put_nowait(message)
+        except asyncio.QueueFull:
+            log.warning("%s: more than %d commands wait: one is dropped", self._context.name, MAX_REQUESTS)
+
+    async def background(self) -> None:
+        """Carry out commands one after the other; they outlive the session they came by."""
+        commands = self._context.commands
+        while commands is not None:
+            request = await self._requests.get()
+            answer = await commands.answer(request.payload, self._context.name)
+            properties = pack_properties(correlation=request.correlation)
+            topic = request.response_topic or self._result_topic
+            self._say(Message(topic, answer, properties=properties))
+
+    def _say(self, message: Message) -> None:
+        if self._session is not None:
+            self._sender.outbox.put(message)
+            self._session.wake()
+
+    def link(self, device: str, *, online: bool, reason: str, since_ns: int) -> None:
+        """Retained state of the device, now and after each connection."""
+        message = device_message(self._context.identity, device, online=online, reason=reason, since_ns=since_ns)
+        self._devices[device] = message
+        self._say(message)
+
+    def use_table(self, table: TagTable) -> None:
+        """Blocks carry their own table."""

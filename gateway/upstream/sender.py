@@ -1,0 +1,366 @@
+"""Sends blocks with QoS 1 and lets go of each only when the broker has taken all its messages in the same epoch.
+
+    Delivery.next() -> Payload -> ready -> window --PUBLISH--> broker
+    Delivery.acknowledge() <- last message done <- window <--PUBACK--
+                       refused topics: parking (they knock again), others go on
+
+1. The spool is the only queue: at most one block is encoded and not yet in the window.
+2. Acknowledgements may come in any order; blocks are independent.
+3. End of the epoch: all packet ids are forgotten, every undelivered block is offered again; messages that were
+   acknowledged stay done as long as the process lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
+
+from gateway.block import Block, BlockId, Delivery
+from gateway.errors import LinkError
+from gateway.runtime.clock import Clock
+from gateway.runtime.counters import UpstreamCounters
+from gateway.runtime.supervise import Link
+from gateway.upstream.message import Incoming, Message
+from gateway.upstream.outbox import Outbox
+from gateway.upstream.parking import Parking
+from gateway.upstream.payload import Payload
+from gateway.upstream.session import Session
+from gateway.upstream.suspicion import Suspicion
+from gateway.upstream.window import Window
+
+log = logging.getLogger(__name__)
+
+REMEMBERED: Final = 10_000  # blocks of which single messages are known to be done, beyond those in work
+NO_SUBSCRIBERS: Final = 0x10
+ID_IN_USE: Final = 0x91
+STOP_GRACE_S: Final = 0.1
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    """A block on its way. `left` counts its messages that are not acknowledged."""
+
+    block: Block
+    limit: int  # the messages were cut for
+    done: bytearray
+    left: int
+    shed: int = 0  # messages that found no room while their topic is refused
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    """One message of a block, or (without work) one from the outbox. `order` grows with every item."""
+
+    message: Message
+    order: int
+    work: _Work | None = None
+    index: int = 0
+
+
+class Sender:
+    """One upstream's sender; `run` serves one epoch, what is known to be done outlives it."""
+
+    def __init__(
+        self,
+        name: str,
+        delivery: Delivery,
+        payload: Payload,
+        counters: UpstreamCounters,
+        clock: Clock,
+        *,
+        window: int,
+        max_message: int,
+        ack_timeout_s: float,
+    ) -> None:
+        self.outbox = Outbox()
+        self._name = name
+        self._delivery = delivery
+        self._payload = payload
+        self._counters = counters
+        self._clock = clock
+        self._max_message = max_message
+        self._max_window = window
+        self._ack_timeout_s = ack_timeout_s
+        self._suspicion = Suspicion(max_message)
+        self._done: dict[BlockId, tuple[int, bytes]] = {}
+        self._order = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self._work: dict[BlockId, _Work] = {}
+        self._ready: deque[_Item] = deque()
+        self._window: Window[_Item] = Window(self._max_window)
+        self._parking: Parking[_Item] = Parking(lambda item: item.order)
+        self._dictionaries: set[str] = set()
+        self._fetch: asyncio.Task[Block] | None = None
+        self._warned: set[str] = set()
+        self._grace_over = False
+        self._held_back = False
+        self._packet_limit: int | None = None
+        self._acknowledged = 0
+        self._delivered = False
+
+    async def run(
+        self, session: Session, link: Link, stop: asyncio.Event, incoming: Callable[[Incoming], None]
+    ) -> None:
+        """Send until `stop` is set and all is delivered; LinkError where the epoch ends before.
+
+        `incoming` gets every message from the broker; it must not wait.
+        """
+        limits = session.limits
+        if limits.qos < 1:
+            raise LinkError("the broker offers QoS 0 only: nothing could be acknowledged")
+        if not limits.retain:
+            log.warning("%s: the broker keeps no retained messages: state is published unretained", self._name)
+        self._window = Window(min(self._max_window, limits.receive_maximum))
+        self._packet_limit = limits.packet_size
+        limit = min(self._suspicion.limit, limits.packet_size or self._max_message)
+        try:
+            while True:
+                self._take_acks(session, link)
+                if self._held_back:
+                    await self._offer_again()
+                for message in session.take_messages():
+                    incoming(message)
+                self._publish(session)
+                while self._wants_block() and await self._next_block(session, limit):
+                    self._publish(session)
+                self._watch()
+                if stop.is_set() and self._finished(session):
+                    return
+                await session.wait()
+        except LinkError:
+            self._judge(limit)
+            raise
+        finally:
+            await self._end()
+
+    # blocks -> ready
+
+    def _wants_block(self) -> bool:
+        return not self._ready and self._window.has_room(1)
+
+    async def _next_block(self, session: Session, limit: int) -> bool:
+        if self._fetch is None:
+            self._fetch = asyncio.create_task(self._fetch_block())
+            self._fetch.add_done_callback(lambda _: session.wake())
+            await asyncio.sleep(0)
+        if not self._fetch.done():
+            return False
+        block, self._fetch = self._fetch.result(), None
+        self._count_backlog()
+        self._encode(block, limit)
+        return True
+
+    async def _fetch_block(self) -> Block:
+        return await self._delivery.next()
+
+    def _encode(self, block: Block, limit: int) -> None:
+        if block.id in self._work or self._suspicion.holds(block.id, asyncio.get_running_loop().time()):
+            return  # on its way already, or it ended every connection so far
+        messages = self._payload.messages(block, limit)
+        known = self._done.pop(block.id, None)
+        done = bytearray(known[1] if known is not None and known[0] == limit else bytes(len(messages)))
+        left = done.count(0)
+        if not left:
+            self._delivery.acknowledge(block)
+            self._count_backlog()
+            return
+        dictionary = self._payload.dictionary(block)
+        if dictionary is not None and dictionary.topic not in self._dictionaries:
+            self._dictionaries.add(dictionary.topic)
+            self.outbox.put(dictionary)
+        work = self._work[block.id] = _Work(block, limit, done, left)
+        for index, message in enumerate(messages):
+            if not done[index]:
+                self._ready.append(self._item(message, work, index))
+
+    def _item(self, message: Message, work: _Work | None = None, index: int = 0) -> _Item:
+        self._order += 1
+        return _Item(message, self._order, work, index)
+
+    # ready -> window
+
+    def _publish(self, session: Session) -> None:
+        now = asyncio.get_running_loop().time()
+        while (message := self.outbox.first()) is not None and self._send(session, self._item(message), now):
+            self.outbox.drop_first()
+        if message is not None:
+            return
+        while self._window.has_room(1) and (knocking := self._parking.knock(now)) is not None:
+            self._send(session, knocking, now)
+        while self._ready:
+            item = self._ready[0]
+            if self._packet_limit is not None and item.message.size > self._packet_limit:
+                self._shed(item, "a single reading is larger than the broker's Maximum Packet Size")
+            elif item.message.topic in self._parking:
+                self._park(item)
+            elif not self._send(session, item, now):
+                break
+            self._ready.popleft()
+        self._counters.in_flight = len(self._window)
+
+    def _send(self, session: Session, item: _Item, now: float) -> bool:
+        size = item.message.size
+        if not self._window.has_room(size):
+            return False
+        mid = session.publish(item.message)
+        if mid is None:
+            return False
+        self._window.add(mid, item, size, now)
+        return True
+
+    def _park(self, item: _Item) -> None:
+        if not self._parking.put(item.message.topic, item, item.message.size):
+            self._shed(item)
+
+    def _shed(self, item: _Item, why: str = "") -> None:
+        """Not kept here: its block stays in the spool and is offered again."""
+        if why:
+            self._warn(f"{item.message.topic} {why}", f"topic {item.message.topic}: {why}")
+        if item.work is not None:
+            item.work.shed += 1
+            self._settle(item.work)
+
+    # window -> done
+
+    def _take_acks(self, session: Session, link: Link) -> None:
+        now = asyncio.get_running_loop().time()
+        for mid, code in session.take_acks():
+            flight = self._window.release(mid)
+            if flight is None:
+                continue
+            if code >= 0x80:
+                self._refused(flight.item, code, now)
+                continue
+            if code == NO_SUBSCRIBERS:
+                self._note(code, flight.item.message.topic, "nobody subscribes, the broker keeps nothing")
+            self._accepted(flight.item, now - flight.sent)
+            if flight.item.work is not None or not self._delivery.backlog:
+                link.worked()
+        self._counters.in_flight = len(self._window)
+
+    def _accepted(self, item: _Item, latency_s: float) -> None:
+        counters = self._counters
+        counters.messages += 1
+        counters.latency_seconds = latency_s
+        counters.last_ack_ns = self._clock.now_ns()
+        topic = item.message.topic
+        if topic in self._parking:
+            items, overflowed = self._parking.accept(topic)
+            self._ready.extendleft(reversed(items))
+            log.info("%s: topic %s is accepted again", self._name, topic)
+            self._held_back |= overflowed
+        self._acknowledged += 1
+        if item.work is not None:
+            self._delivered = True
+            counters.readings += item.message.readings
+            item.work.done[item.index] = 1
+            item.work.left -= 1
+            self._settle(item.work)
+
+    def _settle(self, work: _Work) -> None:
+        """A block none of whose messages is on its way is delivered, or (some shed) remembered as it stands."""
+        if work.left == 0:
+            del self._work[work.block.id]
+            self._delivery.acknowledge(work.block)
+            self._count_backlog()
+        elif work.left == work.shed:
+            del self._work[work.block.id]
+            self._remember(work)
+
+    def _refused(self, item: _Item, code: int, now: float) -> None:
+        if code == ID_IN_USE:
+            raise LinkError("packet id in use: the connection is out of step")
+        topic = item.message.topic
+        self._note(code, topic, "the broker refuses it, its data is kept" if item.work else "the broker refuses it")
+        if item.work is None:
+            return
+        self._parking.refuse(topic, code, now)
+        self._park(item)
+
+    def _note(self, code: int, topic: str, text: str) -> None:
+        name = code_name(code)
+        self._counters.refused[name] += 1
+        self._warn(f"{topic} {code}", f"topic {topic}: {name}: {text}")
+
+    def _warn(self, key: str, text: str) -> None:
+        """Once per epoch and key."""
+        if key not in self._warned:
+            self._warned.add(key)
+            log.warning("%s: %s", self._name, text)
+
+    async def _offer_again(self) -> None:
+        """What found no room while its topic was refused comes again; blocks on their way are passed over."""
+        self._held_back = False
+        await self._drop_fetch()
+        self._delivery.rewind()
+
+    async def _drop_fetch(self) -> None:
+        if self._fetch is not None:
+            self._fetch.cancel()
+            await asyncio.wait([self._fetch])
+            self._fetch = None
+
+    # deadlines and the end
+
+    def _watch(self) -> None:
+        oldest = self._window.oldest()
+        if oldest is not None:
+            age = asyncio.get_running_loop().time() - oldest.sent
+            if age > self._ack_timeout_s:
+                self._delivered = True  # a silent broker says nothing against the block
+                raise LinkError(f"no acknowledgement for {age:.0f} s")
+
+    def _finished(self, session: Session) -> bool:
+        """Nothing on its way, nothing to fetch. Asked twice: the fetch gets a moment to show what there is."""
+        if len(self._window) or self._ready or len(self.outbox) or (self._delivery.backlog and not len(self._parking)):
+            self._grace_over = False
+            return False
+        if not self._grace_over:
+            self._grace_over = True
+            asyncio.get_running_loop().call_later(STOP_GRACE_S, session.wake)
+            return False
+        return self._fetch is None or not self._fetch.done()
+
+    def _judge(self, limit: int) -> None:
+        """The link broke: maybe the first block ends every connection, though the broker takes what is small."""
+        suspect = next((flight.item.work.block.id for flight in self._window.flights() if flight.item.work), None)
+        if self._delivered or not self._acknowledged:
+            suspect = None
+        verdict = self._suspicion.ended(suspect, limit, asyncio.get_running_loop().time())
+        if verdict:
+            log.warning("%s: %s", self._name, verdict)
+
+    async def _end(self) -> None:
+        await self._drop_fetch()
+        for work in self._work.values():
+            self._remember(work)
+        self._clear()
+        self.outbox.clear()
+        self._counters.in_flight = 0
+        self._delivery.rewind()
+
+    def _remember(self, work: _Work) -> None:
+        if any(work.done):
+            self._done[work.block.id] = (work.limit, bytes(work.done))
+            if len(self._done) > REMEMBERED:
+                del self._done[next(iter(self._done))]
+
+    def _count_backlog(self) -> None:
+        self._counters.backlog = self._delivery.backlog
+
+
+def code_name(code: int) -> str:
+    """A PUBACK reason code in words."""
+    try:
+        return ReasonCode(PacketTypes.PUBACK, identifier=code).getName()
+    except KeyError:
+        return f"reason code 0x{code:02x}"

@@ -1,0 +1,379 @@
+"""One connection to a broker on the event loop: an epoch. Nothing of it survives it, and no thread works for it.
+
+    open() -> CONNACK -> live: publish(), take_acks(), take_messages(), wait() -> close() or LinkError
+
+paho's callbacks only note what came and wake the owner task, so its logic runs (and fails) there, never inside paho.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import paho.mqtt.client as mqtt
+from paho.mqtt import MQTTException
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from gateway.errors import LinkError, RefusedError
+from gateway.runtime.settings import Secret
+from gateway.upstream.connect import Client, dial, tls_context
+from gateway.upstream.message import NO_PROPERTIES, Incoming, Message
+from gateway.upstream.settings import Endpoint, Tls
+
+CONNECT_TIMEOUT_S: Final = 15.0  # DNS, TCP on several addresses, TLS
+CONNACK_TIMEOUT_S: Final = 5.0
+SUBACK_TIMEOUT_S: Final = 10.0
+MAX_INCOMING: Final = 256
+TAKEN_OVER: Final = 0x8E
+
+# Codes of CONNACK that trying again soon can't change: identifier, credentials, authorization, banned, moved.
+_REFUSALS: Final = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x90, 0x9C, 0x9D})
+# What paho raises on bytes that are no MQTT.
+_MALFORMED: Final = (MQTTException, struct.error, IndexError, KeyError, ValueError, OSError)
+
+
+class TakenOverError(RefusedError):
+    """Another client connected with our client id: a twin; fighting it helps nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a session is opened."""
+
+    endpoint: Endpoint
+    protocol: str  # "5" or "3.1.1"
+    client_id: str
+    username: str | None = None
+    password: Secret | None = None
+    tls: Tls | None = None
+    keepalive_s: int = 20
+    will: Message | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the broker's CONNACK allows (MQTT 5, section 3.2.2.3)."""
+
+    receive_maximum: int = 65535
+    packet_size: int | None = None
+    qos: int = 2
+    retain: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """Stands in for paho's Properties, of which publishing only calls `pack`."""
+
+    packed: bytes
+
+    def pack(self) -> bytes:
+        return self.packed
+
+
+class Session:
+    """One connection. Every method is called on the loop's thread."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.limits = Limits()
+        self.dropped = 0  # incoming messages that found the queue full
+        self.in_flight = 0  # QoS 1 messages without their PUBACK
+        self._loop = asyncio.get_running_loop()
+        self._acks: deque[tuple[int, int]] = deque()
+        self._quiet: set[int] = set()
+        self._messages: deque[Incoming] = deque()
+        self._subscribed: dict[int, asyncio.Future[list[int]]] = {}
+        self._connack: asyncio.Future[Properties | None] = self._loop.create_future()
+        self._wake = asyncio.Event()
+        self._error: LinkError | None = None
+        self._ended = asyncio.Event()
+        self._accepted = False
+        self._attached = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._v5 = plan.protocol == "5"
+        self._client = self._make_client()
+
+    # opening and closing
+
+    async def open(self, on_connect_queued: Callable[[], None] | None = None) -> None:
+        """Connect until the broker's CONNACK; LinkError or RefusedError where it doesn't come to that.
+
+        `on_connect_queued` is called when the socket stands and CONNECT goes out next.
+        """
+        await dial(self._client, self._connect, CONNECT_TIMEOUT_S)
+        sock = self._client.socket()
+        if sock is None:
+            raise LinkError("the connection was closed at once")
+        if on_connect_queued is not None:
+            on_connect_queued()
+        self._attached = True
+        _no_delay(sock.fileno())
+        self._loop.add_reader(sock, self._read)
+        if self._client.want_write():
+            self._loop.add_writer(sock, self._write)
+        self._timer = self._loop.call_later(1.0, self._tick)
+        try:
+            async with asyncio.timeout(CONNACK_TIMEOUT_S):
+                properties = await self._connack
+        except TimeoutError as error:
+            self.abort()
+            raise LinkError(f"no CONNACK within {CONNACK_TIMEOUT_S:g} s") from error
+        self.limits = _limits(properties)
+
+    async def close(self, timeout_s: float) -> None:
+        """Send DISCONNECT and close, within `timeout_s` seconds."""
+        if self.live:
+            self._client.disconnect()
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._ended.wait()
+            except TimeoutError:
+                pass
+        self.abort()
+
+    def abort(self) -> None:
+        """Close the socket as it is; harmless when repeated. The broker publishes the will."""
+        self._fail(LinkError("closed by us"))
+
+    @property
+    def live(self) -> bool:
+        """Whether CONNACK came and nothing has ended the connection since."""
+        return self._accepted and self._error is None
+
+    # for the owner task
+
+    def publish(self, message: Message) -> int | None:
+        """Hand a message over; its packet id, or None where it isn't sent now (link lost, id still in use)."""
+        if not self.live:
+            return None
+        packed = _Packed(message.properties) if message.properties != NO_PROPERTIES and self._v5 else None
+        retain = message.retain and self.limits.retain
+        info = self._client.publish(
+            message.topic, message.payload, message.qos, retain, cast("Properties | None", packed)
+        )
+        if info.rc != mqtt.MQTT_ERR_SUCCESS:
+            return None
+        if message.qos:
+            self.in_flight += 1
+        else:
+            self._quiet.add(info.mid)
+        return info.mid
+
+    async def subscribe(self, filters: Sequence[str], qos: int = 1) -> list[int]:
+        """Subscribe and wait for the SUBACK: one reason code for each filter, 0x80 and above is a refusal."""
+        options = SubscribeOptions(qos, retainAsPublished=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+        wanted: list[Any] = [(name, options if self._v5 else qos) for name in filters]
+        code, mid = self._client.subscribe(wanted)
+        if code != mqtt.MQTT_ERR_SUCCESS or mid is None:
+            raise self._error or LinkError("not connected")
+        done: asyncio.Future[list[int]] = self._loop.create_future()
+        self._subscribed[mid] = done
+        try:
+            async with asyncio.timeout(SUBACK_TIMEOUT_S):
+                granted: list[int] = await done
+                return granted
+        except TimeoutError as error:
+            raise LinkError(f"no SUBACK within {SUBACK_TIMEOUT_S:g} s") from error
+        finally:
+            self._subscribed.pop(mid, None)
+
+    def take_acks(self) -> deque[tuple[int, int]]:
+        """(packet id, reason code) of each PUBACK since the last call, in order."""
+        acks, self._acks = self._acks, deque()
+        self.in_flight -= len(acks)
+        return acks
+
+    def take_messages(self) -> deque[Incoming]:
+        """The messages received since the last call, in order."""
+        messages, self._messages = self._messages, deque()
+        return messages
+
+    @property
+    def blocked(self) -> bool:
+        """Whether bytes handed over still wait for the socket; QoS 0 must wait, since paho queues without bound."""
+        return self._client.want_write()
+
+    def wake(self) -> None:
+        """Let `wait` return: there is something to do."""
+        self._wake.set()
+
+    async def wait(self) -> None:
+        """Wait until something came or `wake` was called, a second at most; LinkError once the link is lost."""
+        await self._wake.wait()
+        self._wake.clear()
+        if self._error is not None:
+            raise self._error
+
+    # what paho calls
+
+    def _make_client(self) -> Client:
+        plan = self.plan
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            plan.client_id,
+            clean_session=None if self._v5 else True,
+            protocol=MQTTProtocolVersion.MQTTv5 if self._v5 else MQTTProtocolVersion.MQTTv311,
+            transport="websockets" if plan.endpoint.websocket else "tcp",
+            reconnect_on_failure=False,
+        )
+        client.max_inflight_messages = 0  # paho's own window scans all queued messages at every PUBACK
+        client.connect_timeout = CONNACK_TIMEOUT_S
+        if plan.endpoint.websocket:
+            client.ws_set_options(path=plan.endpoint.path)
+        if plan.will is not None:
+            client.will_set(plan.will.topic, plan.will.payload, plan.will.qos, plan.will.retain)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.on_socket_register_write = self._on_register_write
+        client.on_socket_unregister_write = self._on_unregister_write
+        client.on_socket_close = self._on_socket_close
+        return client
+
+    def _connect(self) -> None:
+        """In the connecting thread: secrets and certificates are read here, since disks may be slow."""
+        plan, client = self.plan, self._client
+        if plan.username is not None:
+            client.username_pw_set(plan.username, None if plan.password is None else plan.password.read())
+        if plan.endpoint.tls:
+            client.tls_set_context(tls_context(plan.tls))
+        if self._v5:
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho left it out
+            properties.SessionExpiryInterval = 0
+            client.connect(
+                plan.endpoint.host, plan.endpoint.port, plan.keepalive_s, clean_start=True, properties=properties
+            )
+        else:
+            client.connect(plan.endpoint.host, plan.endpoint.port, plan.keepalive_s)
+
+    def _on_connect(
+        self, _client: mqtt.Client, _data: Any, _flags: Any, code: ReasonCode, properties: Properties | None
+    ) -> None:
+        if self._connack.done():
+            return
+        if code.is_failure:
+            kind = RefusedError if code.value in _REFUSALS else LinkError
+            self._connack.set_exception(kind(f"refused by the broker: {code}"))
+        else:
+            self._accepted = True
+            self._connack.set_result(properties)
+
+    def _on_disconnect(
+        self, _client: mqtt.Client, _data: Any, flags: mqtt.DisconnectFlags, code: ReasonCode, _properties: Any
+    ) -> None:
+        self._ended.set()
+        if flags.is_disconnect_packet_from_server:
+            kind = TakenOverError if code.value == TAKEN_OVER else LinkError
+            self._fail(kind(f"ended by the broker: {code}"))
+        else:
+            self._fail(LinkError(f"connection lost ({code})"))
+
+    def _on_publish(self, _client: mqtt.Client, _data: Any, mid: int, code: ReasonCode, _properties: Any) -> None:
+        if mid in self._quiet:  # QoS 0: only says that the kernel took it
+            self._quiet.discard(mid)
+            return
+        self._acks.append((mid, code.value))
+        self._wake.set()
+
+    def _on_subscribe(self, _c: mqtt.Client, _data: Any, mid: int, codes: list[ReasonCode], _properties: Any) -> None:
+        done = self._subscribed.get(mid)
+        if done is not None and not done.done():
+            done.set_result([code.value for code in codes])
+
+    def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
+        if len(self._messages) >= MAX_INCOMING:
+            self.dropped += 1
+            return
+        properties = message.properties
+        self._messages.append(
+            Incoming(
+                message.topic,
+                bytes(message.payload),
+                message.retain,
+                getattr(properties, "ResponseTopic", ""),
+                getattr(properties, "CorrelationData", None),
+            )
+        )
+        self._wake.set()
+
+    def _on_register_write(self, _client: mqtt.Client, _data: Any, sock: Any) -> None:
+        if self._attached:
+            self._loop.add_writer(sock, self._write)
+
+    def _on_unregister_write(self, _client: mqtt.Client, _data: Any, sock: Any) -> None:
+        if self._attached:
+            self._loop.remove_writer(sock)
+
+    def _on_socket_close(self, _client: mqtt.Client, _data: Any, sock: Any) -> None:
+        if self._attached:
+            self._loop.remove_reader(sock)
+            self._attached = False
+
+    # what the loop calls
+
+    def _read(self) -> None:
+        try:
+            self._client.loop_read()
+            # What lies in TLS' own buffer wakes nobody.
+            while (sock := self._client.socket()) is not None and hasattr(sock, "pending") and sock.pending():
+                self._client.loop_read()
+        except _MALFORMED as error:
+            self._fail(LinkError(f"the broker sent no valid MQTT: {error}"))
+
+    def _write(self) -> None:
+        try:
+            self._client.loop_write()
+        except _MALFORMED as error:
+            self._fail(LinkError(f"connection lost: {error}"))
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(1.0, self._tick)
+        self._client.loop_misc()
+        self._wake.set()  # the owner looks at its own deadlines
+
+    def _fail(self, error: LinkError) -> None:
+        if self._error is not None:
+            return
+        self._error = error
+        if self._timer is not None:
+            self._timer.cancel()
+        sock = self._client.socket()
+        if sock is not None:
+            if self._attached:
+                self._attached = False
+                self._loop.remove_reader(sock)
+                self._loop.remove_writer(sock)
+            sock.close()
+        waiting: list[asyncio.Future[Any]] = [self._connack, *self._subscribed.values()]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # whoever waits sees it; nobody waiting is no fault
+        self._wake.set()
+
+
+def _limits(properties: Properties | None) -> Limits:
+    return Limits(
+        getattr(properties, "ReceiveMaximum", 65535),
+        getattr(properties, "MaximumPacketSize", None),
+        getattr(properties, "MaximumQoS", 2),
+        bool(getattr(properties, "RetainAvailable", 1)),
+    )
+
+
+def _no_delay(descriptor: int) -> None:
+    # A second socket object on a copy of the descriptor: the web socket wrapper has no setsockopt.
+    with socket.socket(fileno=os.dup(descriptor)) as twin:
+        twin.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,0 +1,78 @@
+"""An upstream that runs as long as an `async with` block, and waits with a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.readings import TagTable
+from gateway.runtime.clock import Clock
+from gateway.runtime.counters import Counters, UpstreamCounters
+from gateway.runtime.latest import Latest
+from gateway.runtime.supervise import Backoff
+from gateway.upstream.commands import Commands
+from gateway.upstream.identity import Identity
+from gateway.upstream.settings import UpstreamSettings
+from gateway.upstream.upstream import Upstream
+from tests.fakes.upstream.delivery import FakeDelivery, plant
+
+DEADLINE_S = 20.0
+IDENTITY = Identity("cell", "9f2c61", "1.0", {"enterprise": "acme", "site": "cangzhou"}, {"latitude": 38.31})
+
+
+async def until(condition: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
+    """Wait until the condition holds; TimeoutError after the deadline."""
+    async with asyncio.timeout(deadline_s):
+        while not condition():  # noqa: ASYNC110  # any condition, also one in another thread
+            await asyncio.sleep(0.005)
+
+
+@dataclass
+class Running:
+    """A running upstream and what belongs to it."""
+
+    upstream: Upstream
+    delivery: FakeDelivery
+    counters: UpstreamCounters
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@asynccontextmanager
+async def running(
+    broker: str | list[str],
+    delivery: FakeDelivery,
+    *,
+    table: TagTable | None = None,
+    commands: Commands | None = None,
+    backoff: Backoff | None = None,
+    **settings: Any,
+) -> AsyncIterator[Running]:
+    """Run an upstream; at the end it is stopped, or cancelled where it doesn't stop in time."""
+    table = table or plant()
+    counters = Counters()
+    upstream = Upstream(
+        "plant",
+        UpstreamSettings(broker=broker, **settings),  # type: ignore[arg-type]  # as YAML gives it
+        IDENTITY,
+        delivery,
+        table,
+        Latest(table),
+        Clock(),
+        counters,
+        commands,
+        backoff=backoff or Backoff(0.05, 0.2),
+    )
+    stop = asyncio.Event()
+    task = asyncio.create_task(upstream.run(stop))
+    try:
+        yield Running(upstream, delivery, counters.upstream("plant"), stop)
+        stop.set()
+        await asyncio.wait([task], timeout=2.0)
+    finally:
+        task.cancel()
+        await asyncio.wait([task], timeout=DEADLINE_S)
+        if not task.cancelled():
+            task.result()
