@@ -17,11 +17,12 @@ from typing import Final
 import aiohttp
 
 from gateway.tools.broker import EmbeddedBroker
-from gateway.tools.demo_config import Wiring, find, free_port, render, usual_ports
+from gateway.tools.demo_config import Wiring, find, render, usual_ports
 from gateway.tools.demo_daemon import Daemon
 from gateway.tools.demo_view import LiveView, PlainView, Scene, ratio, view
 from gateway.tools.demo_watch import fetch_figures, observe
 from gateway.tools.plant import Plant
+from gateway.tools.simulation.ports import free_port
 
 _REFRESH_S: Final = 0.5
 _START_S: Final = 180.0  # a cold start compiles every kernel first

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -61,19 +60,6 @@ def render(text: str, wiring: Wiring) -> str:
     out = io.StringIO()
     yaml.dump(document, out)
     return out.getvalue()
-
-
-def free_port(usual: int) -> int:
-    """`usual` where nobody listens there on loopback, else any free port."""
-    for port in (usual, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise OSError("no free port on 127.0.0.1")
 
 
 def _rewire(connection: dict[str, Any], wiring: Wiring) -> None:

@@ -9,7 +9,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Final
 
-from gateway.tools.simulation.line import LineInstrument
+from gateway.tools.simulation.line import LineInstruments
 from gateway.tools.simulation.modbus import ModbusRtuServer, ModbusTcpServer
 from gateway.tools.simulation.opcua import OpcUaServer, Value, Variable
 from gateway.tools.simulation.registers import Image, to_words
@@ -69,7 +69,7 @@ class Plant:
         self._press, self._meter = Image(), Image()
         self.press = ModbusTcpServer({1: self._press}, port=tcp_port)
         self.meter = ModbusRtuServer({1: self._meter})
-        self.scale = LineInstrument(lambda: scale_line(self.cell), poll=b"W\r\n")
+        self.scale = LineInstruments({b"W\r\n": lambda: scale_line(self.cell)})
         self.robot = None if opcua_port is None else OpcUaServer(list(_ROBOT), port=opcua_port)
         self._stack = AsyncExitStack()
 

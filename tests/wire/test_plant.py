@@ -9,7 +9,7 @@ from pymodbus.client import AsyncModbusTcpClient
 
 from gateway.tools.broker import EmbeddedBroker
 from gateway.tools.plant import Plant
-from gateway.tools.simulation.line import LineInstrument
+from gateway.tools.simulation.line import LineInstruments
 from gateway.tools.simulation.modbus import ModbusRtuServer
 from gateway.tools.simulation.registers import Image
 from tests.fakes.waiting import until
@@ -65,7 +65,7 @@ async def test_a_talker_that_nobody_hears_does_not_block() -> None:
         said += 1
         return b"x" * 2000 + b"\n"
 
-    async with LineInstrument(line, every_s=0.001):
+    async with LineInstruments({}, [(0.001, line)]):
         await until(lambda: said >= 100)
 
 

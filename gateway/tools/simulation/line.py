@@ -1,36 +1,37 @@
-"""A simulated line instrument: answers a command with a line, or talks by itself; on a pseudo terminal or TCP."""
+"""Simulated line instruments on one line: they answer a command, or talk by themselves; pseudo terminal or TCP."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from gateway.tools.simulation.ports import PtyPort
 
+Speech = Callable[[], bytes]
+_LONGEST_COMMAND = 256
 
-class LineInstrument:
-    """What every line instrument does: `poll` is its command (empty: it talks each `every_s`), `line` what it says.
 
-    Use with `async with`. `path` is the serial port's device file; with `tcp` set it listens there instead.
+class LineInstruments:
+    """What is said on one line: `answers` by command, `talks` each so many seconds. Use with `async with`.
+
+    `path` is the serial port's device file; with `tcp` set they listen there instead.
     """
 
     def __init__(
         self,
-        line: Callable[[], bytes],
+        answers: Mapping[bytes, Speech],
+        talks: Sequence[tuple[float, Speech]] = (),
         *,
-        poll: bytes = b"",
-        every_s: float = 1.0,
         tcp: tuple[str, int] | None = None,
     ) -> None:
-        self._line = line
-        self._poll = poll
-        self._every_s = every_s
+        self._answers = answers
+        self._talks = talks
         self._tcp = tcp
-        self._pty = PtyPort(lambda data: self._answer(data, self._say_serial)) if tcp is None else None
-        self._buffer = bytearray()
+        self._heard = bytearray()
+        self._pty = PtyPort(lambda data: self._take(self._heard, data, self._say)) if tcp is None else None
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.StreamWriter] = set()
-        self._talker: asyncio.TimerHandle | None = None
+        self._talkers: dict[int, asyncio.TimerHandle] = {}
 
     @property
     def path(self) -> str:
@@ -41,21 +42,21 @@ class LineInstrument:
     def port(self) -> int:
         """The TCP port in use. Rule: inside `async with`, on TCP."""
         if self._server is None:
-            raise RuntimeError("the instrument does not listen on TCP")
+            raise RuntimeError("the instruments do not listen on TCP")
         return int(self._server.sockets[0].getsockname()[1])
 
-    async def __aenter__(self) -> LineInstrument:
+    async def __aenter__(self) -> LineInstruments:
         if self._pty is not None:
             self._pty.open()
         elif self._tcp is not None:
             self._server = await asyncio.start_server(self._converse, *self._tcp)
-        if not self._poll:
-            self._talk()
+        for number, (every_s, speech) in enumerate(self._talks):
+            self._talk(number, every_s, speech)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._talker is not None:
-            self._talker.cancel()
+        for talker in self._talkers.values():
+            talker.cancel()
         if self._pty is not None:
             self._pty.close()
         if self._server is not None:
@@ -64,31 +65,35 @@ class LineInstrument:
                 client.close()
             await self._server.wait_closed()
 
-    def _talk(self) -> None:
-        line = self._line()
-        self._say_serial(line)
-        for client in self._clients:
-            client.write(line)
-        self._talker = asyncio.get_running_loop().call_later(self._every_s, self._talk)
+    def _talk(self, number: int, every_s: float, speech: Speech) -> None:
+        self._say(speech())
+        loop = asyncio.get_running_loop()
+        self._talkers[number] = loop.call_later(every_s, self._talk, number, every_s, speech)
 
-    def _say_serial(self, line: bytes) -> None:
+    def _say(self, line: bytes) -> None:
         if self._pty is not None:
             self._pty.write(line)
+        for client in self._clients:
+            client.write(line)
 
-    def _answer(self, data: bytes, say: Callable[[bytes], None]) -> None:
-        if not self._poll:
-            return
-        self._buffer += data
-        while (place := self._buffer.find(self._poll)) >= 0:
-            del self._buffer[: place + len(self._poll)]
-            say(self._line())
-        del self._buffer[: -len(self._poll)]
+    def _take(self, heard: bytearray, data: bytes, say: Callable[[bytes], None]) -> None:
+        heard += data
+        while found := self._earliest(heard):
+            end, command = found
+            del heard[:end]
+            say(self._answers[command]())
+        del heard[:-_LONGEST_COMMAND]
+
+    def _earliest(self, heard: bytearray) -> tuple[int, bytes] | None:
+        places = ((heard.find(command), command) for command in self._answers)
+        return min(((place + len(command), command) for place, command in places if place >= 0), default=None)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._clients.add(writer)
+        heard = bytearray()
         try:
             while data := await reader.read(4096):
-                self._answer(data, writer.write)
+                self._take(heard, data, writer.write)
         except ConnectionError:
             pass
         finally:

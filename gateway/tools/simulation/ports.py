@@ -1,4 +1,4 @@
-"""A serial port that is none: one side of a raw pseudo terminal on the event loop, the other side a device file."""
+"""Ports for simulated things: a free TCP port, and a serial port that is one side of a raw pseudo terminal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import socket
 import termios
 import tty
 from collections.abc import Callable
@@ -15,6 +16,19 @@ _BAUDRATES: Final = {
     getattr(termios, f"B{rate}"): rate for rate in (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
 }
 _CHUNK: Final = 4096
+
+
+def free_port(usual: int = 0) -> int:
+    """`usual` where nobody listens there on loopback, else any free port."""
+    for port in (usual, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise OSError("no free port on 127.0.0.1")
 
 
 class PtyPort:

@@ -9,9 +9,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from gateway.tools.demo import Script
-from gateway.tools.demo_config import Wiring, find, free_port, render, usual_ports
+from gateway.tools.demo_config import Wiring, find, render, usual_ports
 from gateway.tools.demo_view import Scene, picture, plain
 from gateway.tools.demo_watch import Arrivals, Figures, parse_metrics
+from gateway.tools.simulation.ports import free_port
 
 
 def _wiring(spool: Path) -> Wiring:
