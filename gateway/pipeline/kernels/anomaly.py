@@ -1,138 +1,179 @@
-"""Anomaly scores of streams: how rare a reading is among its own tag's past, quiet after an alarm, constant memory.
+"""Anomaly scores of streams: how long ago a tag was last where it is now, quiet after an alarm, constant memory.
 
-    features of a reading --share of their histogram bin--> surprise (nats) --minus the fading past maximum--> 0..1
+    reading -> 5 features -> bin of each -> longest absence (surprise, nats) -> minus its fading past -> 0..1
 
-Features: the value, its short mean, its distance from what this half hour of the day is used to, and the width of the
-recent band. Each is placed in 64 bins over its own slow mean and deviation. The rarest feature decides. What a tag's
-surprise reached lately is subtracted, so an episode speaks once, and again only when it gets worse.
+Features: the value, its mean over about 8 and about 64 rows, its distance from what this half hour of the day is used
+to, and the width of the recent band. Each is placed in 64 bins over its own slow mean and deviation. A bin that was
+never visited, or not for longer than MEMORY rows, is the greatest surprise; one that was visited a moment ago is
+none. Most of what the surprise reached lately is subtracted, so that an episode speaks once, and again only when it
+gets worse. Nothing is trained; nothing looks ahead; the state of a tag is one row of WIDTH numbers.
 """
 
+from __future__ import annotations
+
 import math
+from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-FEATURES = 4
-BINS = 64
-SEASONS = 48  # half hours of the UTC day
-WARM_UP = 100  # rows of a tag that are scored 0 and marked uncertain/stale
+from gateway.compiled import kernel
+from gateway.readings import BAD, Quality, QualityColumn, TagColumn, TimeColumn, ValueColumn
 
-# One row of state per tag; the numbers are offsets into it.
-ROWS = 0
-WEIGHT = 1  # of all rows in the histograms
-DAMPING = 2
-SHORT = 3
-HIGH = 4
-LOW = 5
-TIME = 6
-MEAN = 8
-VARIANCE = MEAN + FEATURES
-SEASON = VARIANCE + FEATURES
-SEEN = SEASON + SEASONS
-COUNTS = SEEN + SEASONS
-WIDTH = COUNTS + FEATURES * BINS
+FEATURES: Final = 5
+BINS: Final = 64
+SEASONS: Final = 48  # half hours of the UTC day
+WARM_UP: Final = 100  # rows of a tag that score 0 and are marked uncertain/stale
 
-ALPHA = 0.01  # a bin's count before anything was seen
-RESOLUTION = 2.0  # bins per standard deviation
-SHORT_ROWS = 8.0
-SLOW_ROWS = 6400.0
-HALVING = 12800.0
-SEASON_RATE = 1.0 / 20.0
-BAND_CLOSING = 0.01
-HALF_LIFE_SHORTEST = 200.0
-HALF_LIFE_LONGEST = 20000.0
-COMPRESSION = 10.0
-HALF_HOUR_NS = 1_800_000_000_000
+# Offsets into a tag's row of state.
+ROWS, DAMPING, SHORT, LONG, HIGH, LOW, TIME = 0, 1, 2, 3, 4, 5, 6
+MEAN: Final = 7
+VARIANCE: Final = MEAN + FEATURES
+SEASON: Final = VARIANCE + FEATURES  # mean of each half hour
+SEEN: Final = SEASON + SEASONS  # rows of each half hour
+VISIT: Final = SEEN + SEASONS  # number of the row that last visited each bin of each feature, 0 for none
+WIDTH: Final = VISIT + FEATURES * BINS
 
-_BAD = 0x80
-_BAD_DECODE = 0x85
-_UNCERTAIN_STALE = 0x46
+# Chosen in the middle of a wide plateau; tests/bench/bench_anomaly.py prints the spread around it.
+PARAMETERS: Final = 11
+RESOLUTION, SHORT_ROWS, LONG_ROWS, CLOSING, SEASON_RATE, SEASON_SECONDS = 0, 1, 2, 3, 4, 5
+MEMORY, NOVELTY, DAMPED, HALF_LIFE_ROWS, COMPRESSION = 6, 7, 8, 9, 10
+USUAL: Final = (
+    2.0,  # bins per standard deviation
+    8.0,
+    64.0,
+    0.01,  # share by which the recent band closes each row
+    0.1,  # weight of a reading in its half hour's mean: at most
+    3000.0,  # ... and its share of this time, so that fast polls average over days too
+    20_000.0,  # rows after which a bin counts as never visited, and the longest memory of mean and deviation
+    5.0,  # nats a bin never visited has more than one not visited for half the memory, about
+    0.9,  # share of the past surprise that is subtracted
+    200.0,  # shortest half-life of the past surprise; else the tag's age, at most MEMORY
+    10.0,  # score = news / (COMPRESSION + news): never saturates, so the order of great surprises stays
+)
+
+_BAD: Final = int(BAD)
+_BAD_DECODE: Final = int(Quality.BAD_DECODE)
+_STALE: Final = int(Quality.UNCERTAIN_STALE)
+_HALF_HOUR_NS: Final = 1_800_000_000_000
+_LN2: Final = math.log(2.0)
 
 
-def new_state(tags: int) -> NDArray[np.float64]:
-    """State of tags that never had a reading, one row each."""
-    return np.zeros((tags, WIDTH), np.float64)
+def parameters() -> NDArray[np.float64]:
+    """The parameters in use, f8[PARAMETERS]."""
+    return np.array(USUAL, np.float64)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+def fresh(slots: int) -> NDArray[np.float64]:
+    """State f8[slots, WIDTH] of tags that never had a reading."""
+    return np.zeros((slots, WIDTH), np.float64)
+
+
+@kernel
 def score(
-    row: NDArray[np.int64],
-    time_ns: NDArray[np.int64],
-    value: NDArray[np.float64],
-    quality: NDArray[np.uint8],
+    tag: TagColumn,
+    time_ns: TimeColumn,
+    value: ValueColumn,
+    quality: QualityColumn,
+    slot: NDArray[np.int32],
+    parameter: NDArray[np.float64],
     state: NDArray[np.float64],
+    scored: NDArray[np.int64],
     out: NDArray[np.float64],
     out_quality: NDArray[np.uint8],
-) -> None:
-    """Score readings in order; `row` is each reading's row of `state`. One score in 0..1 per reading.
+) -> int:
+    """Score every row whose tag has a slot: its index to scored[n], its score to out[n]; returns how many.
 
-    Bad readings and values that are not finite score NaN with a bad quality and leave the state as it is. During the
-    first WARM_UP readings of a tag the score is 0, uncertain/stale; later the reading's own quality goes along.
+    A bad row or a value that is not finite scores NaN with a bad quality and leaves the state as it is. The first
+    WARM_UP rows of a tag score 0, uncertain/stale; later ones go with the row's own quality.
     """
+    short_share, long_share = 1.0 / parameter[SHORT_ROWS], 1.0 / parameter[LONG_ROWS]
+    memory, closing = parameter[MEMORY], parameter[CLOSING]
+    unknown = math.exp(-parameter[NOVELTY])
     feature = np.empty(FEATURES, np.float64)
-    for i in range(len(row)):
-        v = value[i]
-        if quality[i] & _BAD or not math.isfinite(v):
-            out[i] = np.nan
-            out_quality[i] = quality[i] if quality[i] & _BAD else _BAD_DECODE
+    count = 0
+    for row in range(tag.size):
+        at = slot[tag[row]]
+        if at < 0:
             continue
-        s = state[row[i]]
+        scored[count] = row
+        v, t, code = value[row], time_ns[row], quality[row]
+        if code & _BAD or not math.isfinite(v):
+            out[count] = np.nan
+            out_quality[count] = code if code & _BAD else _BAD_DECODE
+            count += 1
+            continue
+        s = state[at]
         rows = s[ROWS] + 1.0
         s[ROWS] = rows
-        first = rows == 1.0
-        if first:
-            s[SHORT] = s[HIGH] = s[LOW] = v
-        s[SHORT] += (v - s[SHORT]) * max(1.0 / SHORT_ROWS, 1.0 / rows)
-        band = s[HIGH] - s[LOW]
-        s[HIGH] = max(v, s[HIGH] - band * BAND_CLOSING)
-        s[LOW] = min(v, s[LOW] + (s[HIGH] - s[LOW]) * BAND_CLOSING)
-        half_hour = (time_ns[i] // HALF_HOUR_NS) % SEASONS
+        share = 1.0 / rows
+        if rows == 1.0:
+            s[SHORT] = s[LONG] = s[HIGH] = s[LOW] = v
+            s[TIME] = t
+        s[SHORT] += (v - s[SHORT]) * max(short_share, share)
+        s[LONG] += (v - s[LONG]) * max(long_share, share)
+        s[HIGH] = max(v, s[HIGH] - (s[HIGH] - s[LOW]) * closing)
+        s[LOW] = min(v, s[LOW] + (s[HIGH] - s[LOW]) * closing)
+        half_hour = (t // _HALF_HOUR_NS) % SEASONS
         s[SEEN + half_hour] += 1.0
         if s[SEEN + half_hour] == 1.0:
             s[SEASON + half_hour] = v
         seasonal = v - s[SEASON + half_hour]
-        s[SEASON + half_hour] += seasonal * max(SEASON_RATE, 1.0 / s[SEEN + half_hour])
+        elapsed = min((t - s[TIME]) * 1e-9 / parameter[SEASON_SECONDS], parameter[SEASON_RATE])
+        s[SEASON + half_hour] += seasonal * max(elapsed, 1.0 / s[SEEN + half_hour])
+        s[TIME] = t
         feature[0] = v
         feature[1] = s[SHORT]
-        feature[2] = seasonal
-        feature[3] = s[HIGH] - s[LOW]
-        rate = max(1.0 / SLOW_ROWS, 1.0 / rows)
-        least = np.inf
+        feature[2] = s[LONG]
+        feature[3] = seasonal
+        feature[4] = s[HIGH] - s[LOW]
+        age = min(rows, memory)
+        rate = max(1.0 / memory, share)
+        absence = 0.0
         for k in range(FEATURES):
-            f = feature[k]
-            if first:
-                s[MEAN + k] = f
-            distance = f - s[MEAN + k]
-            deviation = math.sqrt(s[VARIANCE + k])
-            if deviation > 0.0:
-                place = math.floor(RESOLUTION * distance / deviation + BINS / 2)
-            elif distance == 0.0:
-                place = BINS / 2
-            else:
-                place = np.inf if distance > 0.0 else -np.inf
-            at = COUNTS + k * BINS + int(min(max(place, 0.0), BINS - 1.0))
-            least = min(least, s[at])
-            s[at] += 1.0
+            if rows == 1.0:
+                s[MEAN + k] = feature[k]
+            distance = feature[k] - s[MEAN + k]
+            variance = s[VARIANCE + k]
+            place = BINS / 2.0
+            if variance > 0.0:
+                place += parameter[RESOLUTION] * distance / math.sqrt(variance)
+            elif distance != 0.0:
+                place += math.copysign(BINS, distance)
+            visit = VISIT + k * BINS + int(min(max(place, 0.0), BINS - 1.0))
+            absence = max(absence, rows - s[visit] if s[visit] > 0.0 else age)
+            s[visit] = rows
             s[MEAN + k] += rate * distance
-            s[VARIANCE + k] = (1.0 - rate) * (s[VARIANCE + k] + rate * distance * distance)
+            s[VARIANCE + k] = (1.0 - rate) * (variance + rate * distance * distance)
         surprise = 0.0
         if rows > WARM_UP:
-            surprise = -math.log((least + ALPHA) / (s[WEIGHT] + BINS * ALPHA))
-        s[WEIGHT] += 1.0
-        if s[WEIGHT] >= HALVING:
-            s[WEIGHT] *= 0.5
-            s[COUNTS:] *= 0.5
-        news = max(surprise - s[DAMPING], 0.0)
-        half_life = min(max(rows, HALF_LIFE_SHORTEST), HALF_LIFE_LONGEST)
-        s[DAMPING] = max(s[DAMPING] * 0.5 ** (1.0 / half_life), surprise)
-        out[i] = news / (COMPRESSION + news)
-        out_quality[i] = quality[i] if rows > WARM_UP else _UNCERTAIN_STALE
+            absence = min(absence, age)
+            surprise = math.log(absence / (1.0 - absence / age + unknown))
+        news = max(surprise - parameter[DAMPED] * s[DAMPING], 0.0)
+        half_life = max(age, parameter[HALF_LIFE_ROWS])
+        s[DAMPING] = max(s[DAMPING] * math.exp(-_LN2 / half_life), surprise)
+        out[count] = news / (parameter[COMPRESSION] + news)
+        out_quality[count] = code if rows > WARM_UP else _STALE
+        count += 1
+    return count
 
 
-def score_series(time_ns: NDArray[np.int64], value: NDArray[np.float64]) -> NDArray[np.float64]:
+def score_series(
+    time_ns: TimeColumn, value: ValueColumn, parameter: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
     """Scores of one tag's readings, all of good quality, from a fresh state."""
     rows = len(value)
-    out, out_quality = np.empty(rows, np.float64), np.empty(rows, np.uint8)
-    score(np.zeros(rows, np.int64), time_ns, value, np.zeros(rows, np.uint8), new_state(1), out, out_quality)
+    scored, out, out_quality = np.empty(rows, np.int64), np.empty(rows), np.empty(rows, np.uint8)
+    score(
+        np.zeros(rows, np.uint32),
+        time_ns,
+        value,
+        np.zeros(rows, np.uint8),
+        np.zeros(1, np.int32),
+        parameters() if parameter is None else parameter,
+        fresh(1),
+        scored,
+        out,
+        out_quality,
+    )
     return out
