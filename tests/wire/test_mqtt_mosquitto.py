@@ -10,7 +10,8 @@ import pytest
 
 from tests.fakes.mosquitto import Collector, Mosquitto
 from tests.fakes.upstream.delivery import FakeDelivery, block, plant
-from tests.fakes.upstream.running import running, until
+from tests.fakes.upstream.running import running
+from tests.fakes.waiting import until
 
 
 @pytest.fixture

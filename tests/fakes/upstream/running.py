@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,13 +21,6 @@ from tests.fakes.upstream.delivery import FakeDelivery, plant
 
 DEADLINE_S = 20.0
 IDENTITY = Identity("cell", "9f2c61", "1.0", {"enterprise": "acme", "site": "cangzhou"}, {"latitude": 38.31})
-
-
-async def until(condition: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
-    """Wait until the condition holds; TimeoutError after the deadline."""
-    async with asyncio.timeout(deadline_s):
-        while not condition():  # noqa: ASYNC110  # any condition, also one in another thread
-            await asyncio.sleep(0.005)
 
 
 @dataclass
