@@ -110,6 +110,9 @@ def score(
         if rows == 1.0:
             s[SHORT] = s[LONG] = s[HIGH] = s[LOW] = v
             s[TIME] = t
+        elif rows > WARM_UP and s[VARIANCE] > 0.0:
+            reach = BINS / 2.0 / parameter[RESOLUTION] * math.sqrt(s[VARIANCE])
+            v = min(max(v, s[MEAN] - reach), s[MEAN] + reach)
         s[SHORT] += (v - s[SHORT]) * max(short_share, share)
         s[LONG] += (v - s[LONG]) * max(long_share, share)
         s[HIGH] = max(v, s[HIGH] - (s[HIGH] - s[LOW]) * closing)
