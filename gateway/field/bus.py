@@ -1,0 +1,436 @@
+"""One polled bus: who is asked when, what a dead unit may cost, and what is said while the link is down.
+
+    grid of each device --earliest due--> Poll.attempt --> FieldPort.readings (one call per device and slot)
+    writes go before reads, but at most one in four; retries at the end of a cycle; probes of dead units last
+
+Protocol-neutral: a driver gives `Station`s (its devices) and a way to open the link. Requests run one after the
+other in one task, so a driver needs no lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeVar, cast
+
+from gateway.errors import GatewayError, LinkError, WriteError
+from gateway.field.contract import FieldContext
+from gateway.field.health import Health, ProbeShare, State
+from gateway.field.missed import Missed
+from gateway.readings import Quality, Readings, TagColumn
+from gateway.runtime.supervise import Link, supervise
+from gateway.runtime.ticks import Grid, phase
+
+log = logging.getLogger(__name__)
+
+_READS_PER_WRITE: Final = 3
+_OVERDUE_S: Final = 1.0  # a probe that waited longer goes before polls
+_LONG_WAIT_S: Final = 1.0  # a device whose first slot is further away is asked at the start, too
+
+T = TypeVar("T")
+GiveWay = Callable[[], Awaitable[None]]
+
+
+class UnitError(GatewayError):
+    """A unit failed as a whole: no answer, or none that is of use. `quality` is that of its open tags."""
+
+    def __init__(self, quality: Quality, message: str) -> None:
+        super().__init__(message)
+        self.quality = quality
+
+
+class Poll(Protocol):
+    """One slot's work on one device."""
+
+    async def attempt(self, give_way: GiveWay) -> bool:
+        """Ask for what is still open, awaiting `give_way()` before each request; False: ask again later in the cycle.
+
+        UnitError where the unit failed, LinkError where the link is gone. What was answered by then is kept.
+        """
+
+    def readings(self, otherwise: Quality, time_ns: int) -> Readings:
+        """A row per tag; tags without an answer are bad with this quality and time."""
+
+
+class Station(Protocol):
+    """One device of a bus. Devices with equal `unit` share the judgement whether they answer."""
+
+    @property
+    def device(self) -> str:
+        """Its name in the configuration."""
+
+    @property
+    def unit(self) -> Hashable:
+        """What answers or doesn't, within the connection."""
+
+    @property
+    def period_s(self) -> float:
+        """Its poll interval."""
+
+    @property
+    def tags(self) -> TagColumn:
+        """The tags of its readings."""
+
+    def begin(self) -> Poll:
+        """The work of a slot."""
+
+    async def probe(self) -> None:
+        """The cheapest request that shows whether the unit answers; UnitError or LinkError where not."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A station on its grid."""
+
+    station: Station
+    grid: Grid
+    health: Health
+    missed: Missed = field(default_factory=Missed)
+    open: Poll | None = None  # waits for its retry
+    slot_ns: int = 0  # UTC of the slot being served
+    retry_at: float = 0.0
+    online: bool | None = None
+    fresh: bool = True  # not yet asked: its first slot may lie in the past
+
+    @property
+    def device(self) -> str:
+        return self.station.device
+
+
+@dataclass(slots=True)
+class _Job:
+    """A write that waits for its turn."""
+
+    work: Callable[[], Awaitable[Any]]
+    done: asyncio.Future[Any]
+
+
+class Bus:
+    """The scheduler of one link. `open_link` connects when entered and closes when left; LinkError where it can't."""
+
+    def __init__(
+        self,
+        name: str,
+        context: FieldContext,
+        open_link: Callable[[], AbstractAsyncContextManager[object]],
+        stations: Iterable[Station],
+    ) -> None:
+        self.name = name
+        self._port, self._clock, self._counters = context.port, context.clock, context.counters
+        self._open_link = open_link
+        self._planned = list(stations)
+        self._entries: dict[str, _Entry] = {}
+        self._health: dict[Hashable, Health] = {}
+        self._share = ProbeShare()
+        self._jobs: deque[_Job] = deque()
+        self._reads = _READS_PER_WRITE  # since the last write
+        self._started = False
+        self._dark = asyncio.Event()  # set while the link is down
+        self._reason = "link is not open yet"
+        self._sleeper: asyncio.Future[None] | None = None
+
+    async def run(self) -> None:
+        """Serve the bus until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(supervise(self.name, self._session))
+                tasks.create_task(self._ticks_in_the_dark())
+        finally:
+            self._report_missed(last=True)
+            self._drop_jobs("the bus stops")
+
+    def replace(self, stations: Iterable[Station], keep: Callable[[Station, Station], bool]) -> None:
+        """Take over new stations; those for which `keep(old, new)` holds go on as they are, on their grid."""
+        self._planned = list(stations)
+        if not self._started:
+            return
+        old, self._entries = self._entries, {}
+        for station in self._planned:
+            entry = old.get(station.device)
+            if entry is None or not keep(entry.station, station):
+                entry = self._placed(station, asyncio.get_running_loop().time())
+            self._entries[station.device] = entry
+        self._health = {entry.station.unit: entry.health for entry in self._entries.values()}
+        self._wake()
+
+    async def write(self, device: str, work: Callable[[], Awaitable[T]], patience_s: float) -> T:
+        """Run `work` on the bus when it is its turn; WriteError where it did not begin within the patience.
+
+        LinkError and UnitError of `work` become WriteError, too: a write is never repeated.
+        """
+        entry = self._entries.get(device)
+        if entry is None or self._dark.is_set():
+            raise WriteError("failed", f"{device}: {self._reason}")
+        if entry.health.state is State.DOWN:
+            raise WriteError("timeout", f"{device} does not answer: nothing was sent")
+        job = _Job(work, asyncio.get_running_loop().create_future())
+        self._jobs.append(job)
+        self._wake()
+        try:
+            await asyncio.wait([job.done], timeout=patience_s)
+            if job in self._jobs:
+                raise WriteError("timeout", f"the bus was busy for {patience_s:g} s: nothing was sent")
+            return cast("T", await job.done)
+        finally:
+            if job in self._jobs:
+                self._jobs.remove(job)
+
+    async def _session(self, link: Link) -> None:
+        try:
+            async with self._open_link():
+                self._begin()
+                self._dark.clear()
+                await self._serve(link)
+        except LinkError as error:
+            self._lost(str(error) or "link lost")
+            raise
+
+    def _begin(self) -> None:
+        """The link is open, or it is known that it can't be: slots count from now on."""
+        now = asyncio.get_running_loop().time()
+        if not self._started:
+            self._started = True
+            self._entries = {station.device: self._placed(station, now) for station in self._planned}
+        for health in self._health.values():
+            health.look_now(now)
+
+    def _placed(self, station: Station, now: float) -> _Entry:
+        offset = phase(station.device, station.period_s)
+        start = now + offset - (station.period_s if offset > _LONG_WAIT_S else 0.0)
+        health = self._health.setdefault(station.unit, Health())
+        return _Entry(station, Grid(start, station.period_s), health)
+
+    async def _serve(self, link: Link) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            now = loop.time()
+            if (probe := self._probe_due(now, _OVERDUE_S)) is not None:
+                await self._probe(probe, link)
+            elif (due := self._due(now)) is not None:
+                await self._slot(due, now, link)
+            elif self._jobs:
+                await self._write_next()
+            elif (waiting := self._retry_due(now)) is not None:
+                await self._finish(waiting, link)
+            elif (probe := self._probe_due(now, 0.0)) is not None:
+                await self._probe(probe, link)
+            else:
+                await self._sleep(self._next_time())
+
+    def _due(self, now: float) -> _Entry | None:
+        entry = min(self._entries.values(), key=lambda entry: entry.grid.due, default=None)
+        return entry if entry is not None and entry.grid.due <= now else None
+
+    def _retry_due(self, now: float) -> _Entry | None:
+        return next((entry for entry in self._entries.values() if entry.open and entry.retry_at <= now), None)
+
+    def _probe_due(self, now: float, waited_s: float) -> _Entry | None:
+        """A device of the unit whose probe is due for that long, if probes have a share left."""
+        any_alive = any(health.state is not State.DOWN for health in self._health.values())
+        if any_alive and now < self._share.free_at:
+            return None
+        down = (entry for entry in self._entries.values() if entry.health.state is State.DOWN)
+        entry = min(down, key=lambda entry: entry.health.probe_at, default=None)
+        return entry if entry is not None and entry.health.probe_at + waited_s <= now else None
+
+    def _next_time(self) -> float:
+        entries = self._entries.values()
+        times = [entry.grid.due for entry in entries]
+        times += [entry.retry_at for entry in entries if entry.open]
+        probes = [entry.health.probe_at for entry in entries if entry.health.state is State.DOWN]
+        if probes:
+            any_alive = any(health.state is not State.DOWN for health in self._health.values())
+            times.append(max(min(probes), self._share.free_at if any_alive else 0.0))
+        return min(times, default=float("inf"))
+
+    async def _slot(self, entry: _Entry, now: float, link: Link) -> None:
+        """Serve the newest due slot of a device."""
+        if entry.open is not None:
+            self._hand_on(entry, entry.health.quality)
+        self._take(entry, now, count=entry.health.state is not State.DOWN)
+        if entry.health.state is State.DOWN:
+            self._port.readings(Readings.failed(entry.station.tags, entry.slot_ns, entry.health.quality))
+            return
+        entry.open = entry.station.begin()
+        await self._attempt(entry, link, last=False)
+
+    def _take(self, entry: _Entry, now: float, *, count: bool) -> None:
+        """Move the grid on; slots that passed unserved are counted where something was lost by it."""
+        first = entry.grid.due
+        slot, missed = entry.grid.take(now)
+        entry.slot_ns = self._clock.utc_of(slot)
+        counters = self._counters.device(entry.device)
+        counters.lateness = 0.0 if entry.fresh else now - slot
+        if count and missed and not entry.fresh:
+            counters.missed += missed
+            entry.missed.add(missed, self._clock.utc_of(first), self._clock.utc_of(slot - entry.grid.period_s))
+        entry.fresh = False
+        self._say_missed(entry, last=False)
+
+    async def _finish(self, entry: _Entry, link: Link) -> None:
+        """The second and last attempt of a slot."""
+        await self._attempt(entry, link, last=True)
+
+    async def _attempt(self, entry: _Entry, link: Link, *, last: bool) -> None:
+        poll = entry.open
+        if poll is None:
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            complete = await poll.attempt(self._give_way)
+        except UnitError as error:
+            entry.health.failed(error.quality, loop.time())
+            if entry.health.state is State.SUSPECT and not last:
+                entry.retry_at = loop.time()
+                return
+            self._hand_on(entry, error.quality)
+            self._set_online(entry.health, error.quality, str(error))
+            return
+        entry.health.answered()
+        link.worked()
+        self._set_online(entry.health, None, "")
+        if complete or last:
+            self._hand_on(entry, Quality.BAD_EXCEPTION)
+        else:
+            entry.retry_at = loop.time() + min(0.1, entry.station.period_s / 10)
+
+    def _hand_on(self, entry: _Entry, otherwise: Quality) -> None:
+        """End a slot: one call with all its rows, unless a reload took the device away meanwhile."""
+        poll, entry.open = entry.open, None
+        if poll is not None and self._entries.get(entry.device) is entry:
+            self._port.readings(poll.readings(otherwise, entry.slot_ns))
+
+    async def _probe(self, entry: _Entry, link: Link) -> None:
+        loop = asyncio.get_running_loop()
+        before = loop.time()
+        try:
+            await entry.station.probe()
+        except UnitError as error:
+            entry.health.failed(error.quality, loop.time())
+        else:
+            entry.health.answered()
+            link.worked()
+            self._set_online(entry.health, None, "")
+        finally:
+            self._share.spent(loop.time() - before, loop.time())
+
+    async def _give_way(self) -> None:
+        """Called before each read: lets a waiting write pass, at most one in four."""
+        self._reads += 1
+        if self._jobs and self._reads > _READS_PER_WRITE:
+            await self._write_next()
+
+    async def _write_next(self) -> None:
+        job = self._jobs.popleft()
+        self._reads = 0
+        if job.done.done():
+            return
+        try:
+            result = await job.work()
+        except WriteError as error:
+            _settle(job, error)
+        except UnitError as error:
+            _settle(job, WriteError("timeout" if error.quality is Quality.BAD_TIMEOUT else "failed", str(error)))
+        except LinkError as error:
+            _settle(job, WriteError("failed", f"the link was lost: {error}"))
+            raise
+        except asyncio.CancelledError:
+            _settle(job, WriteError("failed", "the bus stops: whether it was done is not known"))
+            raise
+        else:
+            if not job.done.done():
+                job.done.set_result(result)
+
+    def _lost(self, reason: str) -> None:
+        """The link is down: every tag is bad/link at once, and at each slot until it is back."""
+        first = not self._dark.is_set()
+        self._reason = reason
+        self._begin_dark()
+        self._drop_jobs(reason)
+        if not first:
+            return
+        now_ns = self._clock.now_ns()
+        for entry in self._entries.values():
+            if entry.open is not None:
+                self._hand_on(entry, Quality.BAD_LINK)
+            else:
+                self._port.readings(Readings.failed(entry.station.tags, now_ns, Quality.BAD_LINK))
+            entry.fresh = False
+        for health in self._health.values():
+            self._set_online(health, Quality.BAD_LINK, reason)
+
+    def _begin_dark(self) -> None:
+        if not self._started:
+            self._begin()
+        self._dark.set()
+
+    async def _ticks_in_the_dark(self) -> None:
+        """While the link is down, each slot gives bad/link rows."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._dark.wait()
+            now = loop.time()
+            if (entry := self._due(now)) is not None:
+                self._take(entry, now, count=False)
+                self._port.readings(Readings.failed(entry.station.tags, entry.slot_ns, Quality.BAD_LINK))
+            else:
+                await asyncio.sleep(min(0.5, max(0.0, self._next_slot() - now)))
+
+    def _next_slot(self) -> float:
+        return min((entry.grid.due for entry in self._entries.values()), default=float("inf"))
+
+    def _set_online(self, health: Health, quality: Quality | None, reason: str) -> None:
+        """Tell the devices of a unit that they are up (quality None) or down, where that is new."""
+        online = quality is None
+        word = "" if quality is None else quality.reason
+        for entry in self._entries.values():
+            if entry.health is not health:
+                continue
+            counters = self._counters.device(entry.device)
+            if entry.online == online and counters.reason == word:
+                continue
+            changed = entry.online != online
+            entry.online = counters.up = online
+            counters.reason = word
+            if changed:
+                counters.since_ns = self._clock.now_ns()
+                level = logging.INFO if online or quality is Quality.BAD_LINK else logging.WARNING
+                log.log(level, "%s: %s", entry.device, "answers" if online else reason, extra={"device": entry.device})
+                self._port.link(entry.device, online, word)
+
+    def _say_missed(self, entry: _Entry, *, last: bool) -> None:
+        loss = entry.missed.loss(entry.station.tags, self._clock.now_ns(), last=last)
+        if loss is not None:
+            self._port.loss(loss)
+
+    def _report_missed(self, *, last: bool) -> None:
+        for entry in self._entries.values():
+            self._say_missed(entry, last=last)
+
+    def _drop_jobs(self, reason: str) -> None:
+        while self._jobs:
+            _settle(self._jobs.popleft(), WriteError("failed", reason))
+
+    async def _sleep(self, until: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._sleeper = loop.create_future()
+        timer = loop.call_at(until, self._wake) if until != float("inf") else None
+        try:
+            await self._sleeper
+        finally:
+            self._sleeper = None
+            if timer is not None:
+                timer.cancel()
+
+    def _wake(self) -> None:
+        if self._sleeper is not None and not self._sleeper.done():
+            self._sleeper.set_result(None)
+
+
+def _settle(job: _Job, error: WriteError) -> None:
+    if not job.done.done():
+        job.done.set_exception(error)

@@ -1,0 +1,214 @@
+"""One Modbus device: its fields, its plan, what it refuses. Pure but for the memory's file.
+
+fields --plan (without what is refused)--> blocks, requests, decoder
+   ^------------- Learned, kept in a file -----------'
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from gateway.field.contract import BusPlan
+from gateway.field.modbus import pdu
+from gateway.field.modbus.address import AREA_OF_FUNCTION, Address
+from gateway.field.modbus.decode import Decoder, Field
+from gateway.field.modbus.learn import Learned
+from gateway.field.modbus.plan import Block, Span, plan
+from gateway.field.modbus.scaling import scaling
+from gateway.field.modbus.settings import ModbusDevice, ModbusTag
+from gateway.field.modbus.wire import Request
+from gateway.readings import TagColumn
+
+log = logging.getLogger(__name__)
+
+RETEST_S: Final = 3600.0
+_RETESTS_PER_POLL: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one tag of the table lies."""
+
+    name: str  # full
+    settings: ModbusTag
+    address: Address
+    field: Field
+
+
+def places(plan: BusPlan, device: str) -> dict[int, Place]:
+    """A device's values by tag index, in the order of the configuration."""
+    settings: ModbusDevice = plan.connection.devices[device]
+    found: dict[int, Place] = {}
+    for entry, tag in settings.tags.items():
+        layout, factors = tag.layout(settings.order), scaling(tag.scale, tag.offset)
+        low, top = (None, None) if tag.range is None else (tag.range.min, tag.range.max)
+        for name, address in zip(tag.names(entry), tag.places(), strict=True):
+            index = plan.table.index(f"{device}.{name}")
+            found[index] = Place(
+                f"{device}.{name}",
+                tag,
+                address,
+                Field(
+                    index,
+                    address.function,
+                    tag.span(address),
+                    layout,
+                    address.bit,
+                    address.high,
+                    tag.encoding or "utf-8",
+                    factors,
+                    low,
+                    top,
+                ),
+            )
+    return found
+
+
+@dataclass(frozen=True)
+class ReadPlan:
+    """The requests of a poll and how to read their answers."""
+
+    blocks: tuple[Block, ...]
+    decoder: Decoder
+
+
+class Device:
+    """A device's settings and its plan in force."""
+
+    def __init__(
+        self, name: str, settings: ModbusDevice, places: dict[int, Place], timeout_s: float, memory: Path | None
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.places = places
+        self.timeout_s = timeout_s
+        self._memory = memory
+        self._learned = _load(memory)
+        self._planned = -1
+        self._plan: ReadPlan | None = None
+        self._retests: deque[Block] = deque()
+        self._retest_at: float | None = None
+        self._worthwhile_gap: int | None = None
+
+    def on_line(self, worthwhile_gap: int) -> None:
+        """The device is on a serial line, where a wide gap costs more than a request."""
+        self._worthwhile_gap = worthwhile_gap
+
+    @cached_property
+    def tags(self) -> TagColumn:
+        """All tags, in the order of the configuration."""
+        return np.fromiter(self.places, np.uint32, len(self.places))
+
+    @property
+    def plan(self) -> ReadPlan:
+        """The plan that follows from what is known of the device."""
+        if self._plan is None or self._planned != self._learned.version:
+            self._planned = self._learned.version
+            blocks = tuple(self._blocks())
+            self._plan = ReadPlan(blocks, self.decoder(blocks))
+        return self._plan
+
+    def decoder(self, blocks: Iterable[Block]) -> Decoder:
+        """A decoder for other blocks than the plan's."""
+        return Decoder([place.field for place in self.places.values()], tuple(blocks))
+
+    def _blocks(self) -> list[Block]:
+        learned = self._learned
+        return [
+            block
+            for function, wanted in sorted(self.settings.spans().items())
+            for block in plan(
+                function,
+                wanted,
+                self.settings.limits(function, self._worthwhile_gap),
+                learned.refused.get(function, ()),
+                learned.walls(function),
+            )
+        ]
+
+    def request(self, block: Block) -> Request:
+        """The request that reads a block."""
+        return self.ask(pdu.read(block.function, block.start, block.count))
+
+    def ask(self, data: bytes) -> Request:
+        """A request to this device."""
+        return Request(self.settings.unit, data, self.timeout_s, self.settings.pause or 0.0)
+
+    def cheapest(self) -> Block:
+        """A block of one value that shows whether the unit answers."""
+        blocks = self.plan.blocks or self._learned.singles()
+        first = blocks[0]
+        return Block.of(first.function, first.spans[:1])
+
+    def split(self, block: Block, error: pdu.DeviceError) -> tuple[Block, Block] | None:
+        """The device refuses a block: its halves, or None where the last value of it is now left out."""
+        known = block.spans[0] in self._learned.refused.get(block.function, ())
+        halves = self._learned.split(block)
+        if halves is None and not known:
+            for name in self._names(block.function, block.spans[0]):
+                log.warning("%s: refused by the device: %s", name, error, extra={"device": self.name})
+        return halves
+
+    def accepted(self, block: Block) -> None:
+        """A value that was refused answers."""
+        if block.spans[0] in self._learned.refused.get(block.function, ()):
+            self._learned.accepted(block.function, block.spans[0])
+            for name in self._names(block.function, block.spans[0]):
+                log.info("%s: answers now", name, extra={"device": self.name})
+
+    def _names(self, function: int, span: Span) -> list[str]:
+        return [
+            f"{place.name} ({place.address})"
+            for place in self.places.values()
+            if (place.field.function, place.field.span) == (function, span)
+        ] or [f"{self.name} {AREA_OF_FUNCTION[function]}:{span.start}"]
+
+    def retests(self, now: float) -> list[Block]:
+        """Refused values to try again with this poll; each comes up once an hour. `now` in seconds, any origin."""
+        if self._retest_at is None:
+            self._retest_at = now + RETEST_S
+        elif now >= self._retest_at:
+            self._retest_at = now + RETEST_S
+            self._retests = deque(self._learned.singles())
+        return [self._retests.popleft() for _ in range(min(_RETESTS_PER_POLL, len(self._retests)))]
+
+    def retest(self) -> None:
+        """Try everything again from the next poll on (a reload)."""
+        self._learned.forget_cuts()
+        self._retests = deque(self._learned.singles())
+
+    @property
+    def version(self) -> int:
+        """Grows with everything learned."""
+        return self._learned.version
+
+    def remember(self) -> None:
+        """Write down what was learned; a disk that refuses costs only the memory over a restart."""
+        if self._memory is None:
+            return
+        try:
+            self._memory.parent.mkdir(parents=True, exist_ok=True)
+            new = self._memory.with_suffix(".new")
+            new.write_text(json.dumps(self._learned.to_json()), encoding="ascii")
+            new.replace(self._memory)
+        except OSError as error:
+            log.info("%s: what it refuses can't be kept: %s", self.name, error)
+
+
+def _load(memory: Path | None) -> Learned:
+    if memory is None:
+        return Learned()
+    try:
+        document: Any = json.loads(memory.read_text(encoding="ascii"))
+        return Learned.from_json(document)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Learned()  # none yet, or torn: it is learned again

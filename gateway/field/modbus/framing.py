@@ -1,0 +1,123 @@
+"""Which bytes of a link are the answer to the request in flight: one state machine per frame format. Pure.
+
+    sent(frame) ... received(bytes) -> Found | None ... done()
+
+Everything else that comes is told apart: late answers, frames of others, noise.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple, Protocol
+
+from gateway.field.modbus.frames import RtuExpectation, find_rtu, mbap_frame, mbap_frames, rtu_frame
+from gateway.field.modbus.pdu import GarbledError, answer_size
+
+MOST_NOISE: Final = 1024  # bytes kept of a line that babbles
+
+
+class Found(NamedTuple):
+    """The awaited answer: its whole frame."""
+
+    frame: bytes
+
+
+class Late(NamedTuple):
+    """An answer to the request before, or to one given up."""
+
+    frame: bytes
+
+
+class Framing(Protocol):
+    """The state of one link."""
+
+    def sent(self, unit: int, pdu: bytes, frame: bytes) -> None:
+        """A request went out; from now on its answer is awaited."""
+
+    def received(self, data: bytes) -> Found | Late | None:
+        """Take bytes in. GarbledError where they can't be what was asked for."""
+
+    def give_up(self) -> None:
+        """The answer isn't awaited any longer; what still comes of it is late."""
+
+
+class MbapFraming:
+    """TCP: the transaction number tells late answers from the awaited one."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._unit = 0
+        self._transaction: int | None = None
+        self._waiting = False
+
+    def sent(self, unit: int, pdu: bytes, frame: bytes) -> None:
+        """Take the transaction number from the frame."""
+        del pdu
+        self._unit, self._transaction, self._waiting = unit, int.from_bytes(frame[:2], "big"), True
+
+    def give_up(self) -> None:
+        """The answer will be passed over by its number."""
+        self._waiting = False
+
+    def received(self, data: bytes) -> Found | Late | None:
+        """The awaited answer, the last late one, or nothing whole yet."""
+        self._buffer += data
+        outcome: Found | Late | None = None
+        for frame in mbap_frames(self._buffer):
+            whole = mbap_frame(*frame)
+            if self._waiting and frame.transaction == self._transaction:
+                self._waiting = False
+                if frame.unit != self._unit:
+                    raise GarbledError(f"unit {frame.unit} answered for unit {self._unit}")
+                outcome = Found(whole)
+            elif frame.transaction == 0 or self._transaction is None or _newer(frame.transaction, self._transaction):
+                raise GarbledError(f"transaction {frame.transaction} was never asked")
+            elif outcome is None:
+                outcome = Late(whole)
+        return outcome
+
+
+def _newer(transaction: int, than: int) -> bool:
+    return 0 < (transaction - than) & 0xFFFF < 0x8000
+
+
+class RtuFraming:
+    """Serial: only unit, function, length and CRC tell whose answer it is, so a given-up one must be waited out."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._expected: RtuExpectation | None = None
+        self._waiting = False
+
+    def sent(self, unit: int, pdu: bytes, frame: bytes) -> None:
+        """Note what the answer must look like; earlier bytes are noise."""
+        self._buffer.clear()
+        self._expected = RtuExpectation(unit, pdu[0], answer_size(pdu), frame)
+        self._waiting = True
+
+    def give_up(self) -> None:
+        """What comes now is late or noise."""
+        self._waiting = False
+
+    def received(self, data: bytes) -> Found | Late | None:
+        """The awaited answer, the given-up one, or nothing whole yet."""
+        expected = self._expected
+        if expected is None:
+            return None
+        self._buffer += data
+        del self._buffer[:-MOST_NOISE]
+        try:
+            pdu = find_rtu(self._buffer, expected)
+        except GarbledError:
+            self._buffer.clear()
+            if self._waiting:
+                raise
+            return None
+        if pdu is None:
+            return None
+        self._buffer.clear()
+        frame = rtu_frame(expected.unit, pdu)
+        if self._waiting:
+            self._waiting = False
+            return Found(frame)
+        self._expected = None
+        return Late(frame)

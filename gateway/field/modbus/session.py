@@ -1,0 +1,44 @@
+"""The link of a bus as its stations use it: opened, closed, and opened anew where garbage came over TCP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from gateway.errors import LinkError
+from gateway.field.modbus.wire import Answer, Request, Wire
+
+
+class Session:
+    """Holds the open wire. `reopens`: after garbage a new connection is the sure way back into step."""
+
+    def __init__(self, opener: Callable[[], Awaitable[Wire]], *, reopens: bool) -> None:
+        self._opener = opener
+        self._reopens = reopens
+        self._wire: Wire | None = None
+
+    @asynccontextmanager
+    async def link(self) -> AsyncIterator[None]:
+        """The open link; LinkError where it can't be had."""
+        self._wire = await self._opener()
+        try:
+            yield
+        finally:
+            self._close()
+
+    def start(self, request: Request) -> Awaitable[Answer]:
+        """As `Wire.start`; LinkError while there is no link."""
+        if self._wire is None:
+            raise LinkError("no link")
+        return self._wire.start(request)
+
+    async def recover(self) -> None:
+        """Come back into step after garbage; LinkError where that fails."""
+        if self._reopens:
+            self._close()
+            self._wire = await self._opener()
+
+    def _close(self) -> None:
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.close()
