@@ -33,6 +33,7 @@ class Device:
     every: float  # seconds; 0 where the device sets the pace
     grid: Grid
     context: FieldContext
+    failed_ns: int = 0  # UTC of the newest row without a value
 
     @property
     def counters(self) -> DeviceCounters:
@@ -56,8 +57,8 @@ class Device:
     def failed(self, quality: Quality, loop_time: float) -> None:
         """One row without a value for each tag, at an instant of the loop's clock."""
         self.counters.errors[quality.reason] += 1
-        at = self.context.clock.utc_of(loop_time)
-        self.context.port.readings(Readings.failed(self.indices, at, quality))
+        self.failed_ns = self.context.clock.utc_of(loop_time)
+        self.context.port.readings(Readings.failed(self.indices, self.failed_ns, quality))
 
     def take(self, now: float) -> float:
         """Serve the newest due slot; older ones are counted and reported lost. Returns the slot's loop time."""

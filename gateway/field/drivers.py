@@ -17,9 +17,10 @@ from pydantic import create_model, model_validator
 from gateway.errors import LinkError
 from gateway.field.contract import BusPlan, ConnectionSettings, Driver, FieldContext, Source
 from gateway.field.line import LINE
+from gateway.field.opcua import OPCUA
 
 GROUP: Final = "gateway.field"
-BUILT_IN: Final = (LINE,)
+BUILT_IN: Final = (OPCUA, LINE)
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def _unusable(entry: EntryPoint, reason: str) -> Driver:
     model = create_model(
         f"Unusable_{entry.name}",
         __base__=ConnectionSettings,
-        __validators__={"refuse": model_validator(mode="before")(classmethod(refuse))},  # type: ignore[arg-type]  # pydantic's own form
+        __validators__={"refuse": model_validator(mode="before")(classmethod(refuse))},  # type: ignore[arg-type, dict-item]  # pydantic's own form
         driver=(Literal[entry.name], ...),  # type: ignore[arg-type]  # a name known only now
     )
     return Driver(entry.name, model, no_source)

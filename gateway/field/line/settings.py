@@ -105,9 +105,7 @@ class LineConnection(ConnectionSettings):
     @property
     def serial(self) -> SerialLine:
         """How the port is opened; for a TCP stream only its character time means something."""
-        return SerialLine(
-            self.port or "", self.baudrate, self.bytesize, self.parity, self.stopbits, rs485=self.rs485
-        )
+        return SerialLine(self.port or "", self.baudrate, self.bytesize, self.parity, self.stopbits, rs485=self.rs485)
 
     @property
     def quiet_s(self) -> float:

@@ -1,0 +1,153 @@
+"""A subscribed device: one subscription, every publish answer as one set of columns.
+
+create subscription -> create items in chunks -> fill the gap from history -> publish answers, until the link is lost
+A refused node is bad/exception and tried again each minute. Two keep-alives without a word: LinkError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from math import ceil
+from typing import Final
+
+import numpy as np
+from asyncua import ua
+from asyncua.ua.attribute_ids import AttributeIds
+
+from gateway.errors import LinkError
+from gateway.field.conversion import Rows
+from gateway.field.opcua.columns import chunks
+from gateway.field.opcua.feed import Feed
+from gateway.field.opcua.history import fill
+from gateway.field.opcua.session import FOREIGN, Session, translated
+
+KEEP_ALIVE_S: Final = 5.0
+RETRY_S: Final = 60.0
+INBOX: Final = 16  # publish answers; when full, the library asks for no more until one is taken
+MOST_NOTIFICATIONS: Final = 10_000
+
+
+class Subscription:
+    """One subscription on the server; `silence_s` is how long it may say nothing at all."""
+
+    def __init__(self, session: Session, feed: Feed) -> None:
+        self._session, self._feed = session, feed
+        self._inbox: asyncio.Queue[ua.PublishResult] = asyncio.Queue(INBOX)
+        self._id = 0
+        self.silence_s = 2 * KEEP_ALIVE_S
+
+    async def create(self) -> None:
+        """Create it with a keep-alive of KEEP_ALIVE_S and three times that as lifetime."""
+        interval = self._feed.settings.publish
+        alive = max(1, ceil(KEEP_ALIVE_S / interval))
+        parameters = ua.CreateSubscriptionParameters(
+            RequestedPublishingInterval=interval * 1000,
+            RequestedLifetimeCount=3 * alive,
+            RequestedMaxKeepAliveCount=alive,
+            MaxNotificationsPerPublish=MOST_NOTIFICATIONS,
+            PublishingEnabled=True,
+        )
+        with translated("creating a subscription"):
+            answer = await self._session.services.create_subscription(parameters, self._inbox.put)
+        self._id = answer.SubscriptionId
+        revised = answer.RevisedPublishingInterval / 1000 * answer.RevisedMaxKeepAliveCount
+        self.silence_s = 2 * max(revised, KEEP_ALIVE_S)
+
+    async def monitor(self, rows: Rows) -> dict[int, str]:
+        """Create the items of some rows, in chunks the server allows; the refused ones with the reason."""
+        refused: dict[int, str] = {}
+        for part in chunks(len(rows), self._session.limits["items"]):
+            items, chosen = [], []
+            for row in rows[part].tolist():
+                node = self._session.node(self._feed.device.tags[row].address)
+                if node is None:
+                    refused[row] = "unknown namespace"
+                    continue
+                chosen.append(row)
+                items.append(self._item(row, node))
+            if not items:
+                continue
+            parameters = ua.CreateMonitoredItemsParameters(self._id, ua.TimestampsToReturn.Both, items)
+            with translated("creating monitored items"):
+                results = await self._session.services.create_monitored_items(parameters)
+                if len(results) != len(items):
+                    raise LinkError("creating monitored items: the answer has another number of items")
+            for row, result in zip(chosen, results, strict=True):
+                if not result.StatusCode.is_good():
+                    refused[row] = result.StatusCode.name
+        return refused
+
+    def _item(self, row: int, node: ua.NodeId) -> ua.MonitoredItemCreateRequest:
+        every = self._feed.device.every
+        return ua.MonitoredItemCreateRequest(
+            ItemToMonitor=ua.ReadValueId(NodeId=node, AttributeId=AttributeIds.Value),
+            MonitoringMode=ua.MonitoringMode.Reporting,
+            RequestedParameters=ua.MonitoringParameters(
+                ClientHandle=row,
+                SamplingInterval=every * 1000,
+                QueueSize=self._feed.settings.queue_size(every),
+                DiscardOldest=True,
+            ),
+        )
+
+    async def next(self, within_s: float) -> ua.PublishResult | None:
+        """The next publish answer, keep-alives too; None where none came within that time."""
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._inbox.get()
+        except TimeoutError:
+            return None
+
+    async def delete(self) -> None:
+        """Take it off a server that is still there."""
+        if self._id and self._session.alive:
+            with suppress(*FOREIGN):
+                async with asyncio.timeout(1.0):
+                    await self._session.services.delete_subscriptions([self._id])
+
+
+async def subscribe(session: Session, feed: Feed) -> None:
+    """Serve a device until cancelled; LinkError when the subscription falls silent or ends."""
+    loop = asyncio.get_running_loop()
+    clock = feed.context.clock
+    if feed.settings.history:
+        await fill(session, feed, within_s=RETRY_S)
+    subscription = Subscription(session, feed)
+    try:
+        await subscription.create()
+        refused = await subscription.monitor(feed.rows())
+        feed.refuse(refused, clock.now_ns())
+        feed.worked()
+        first = await subscription.next(subscription.silence_s)
+        if feed.settings.history:
+            await fill(session, feed, within_s=subscription.silence_s)
+        retry, heard = loop.time() + RETRY_S, loop.time()
+        answer = first
+        while True:
+            if answer is not None:
+                heard = loop.time()
+                publish(feed, answer)
+            if heard + subscription.silence_s <= loop.time():
+                raise LinkError(f"{feed.device.name}: the subscription is silent for {subscription.silence_s:g} s")
+            if refused and loop.time() >= retry:
+                refused = await subscription.monitor(np.array(sorted(refused), np.intp))
+                feed.refuse(refused, clock.now_ns())
+                retry = loop.time() + RETRY_S
+            until = heard + subscription.silence_s
+            answer = await subscription.next(max(0.0, (min(until, retry) if refused else until) - loop.time()))
+    finally:
+        await subscription.delete()
+
+
+def publish(feed: Feed, answer: ua.PublishResult) -> None:
+    """Hand on one publish answer; LinkError where it says that the subscription is over."""
+    received_ns = feed.context.clock.now_ns()
+    for part in answer.NotificationMessage.NotificationData or ():
+        if isinstance(part, ua.DataChangeNotification):
+            items = part.MonitoredItems or ()
+            rows = np.fromiter((item.ClientHandle for item in items), np.intp, len(items))
+            if len(items) and rows.min() >= 0 and rows.max() < len(feed.device.tags):
+                feed.take(rows, [item.Value for item in items], received_ns)
+        elif isinstance(part, ua.StatusChangeNotification):
+            raise LinkError(f"{feed.device.name}: the server ended the subscription: {part.Status.name}")

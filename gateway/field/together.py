@@ -1,0 +1,27 @@
+"""Tasks that stand and fall with one link."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gateway.errors import LinkError
+
+
+def _first(group: BaseExceptionGroup[LinkError]) -> LinkError:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+@asynccontextmanager
+async def link_group() -> AsyncIterator[asyncio.TaskGroup]:
+    """A TaskGroup out of which a lost link comes as the LinkError it was; anything else stays a group."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as errors:
+        lost, rest = errors.split(LinkError)
+        if rest is not None or lost is None:
+            raise
+        raise _first(lost) from None

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from gateway.errors import WriteError
+from gateway.field.contract import Source
+from gateway.field.opcua import OPCUA
+from gateway.field.opcua.settings import OpcuaConnection
+from gateway.readings import Quality
+from tests.fakes.opcua import OpcuaServer
+from tests.fakes.port import RecordingPort, context_of, plan_of, settings_of
+
+
+def nodes(*names: str, **keys: Any) -> dict[str, Any]:
+    return {name: {"node": f"ns=2;s={name}", **keys} for name in names}
+
+
+@asynccontextmanager
+async def running(
+    endpoint: str, devices: dict[str, Any], every: float = 0.05, **keys: Any
+) -> AsyncIterator[tuple[Source, RecordingPort]]:
+    connection = settings_of(OpcuaConnection, driver="opcua", endpoint=endpoint, devices=devices, **keys)
+    plan = plan_of(connection, every)
+    context, port = context_of(plan)
+    source = OPCUA.open(plan, context)
+    task = asyncio.create_task(source.run())
+    try:
+        yield source, port
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled(), task.exception()
+
+
+@asynccontextmanager
+async def serving(server: OpcuaServer) -> AsyncIterator[OpcuaServer]:
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+async def test_every_change_of_a_subscribed_number_and_text_arrives_with_its_source_time() -> None:
+    async with serving(OpcuaServer({"current": 1.5, "program": "A"})) as server:
+        tags = {**nodes("current"), **nodes("program", type="string")}
+        async with running(server.endpoint, {"welder": {"publish": "50ms", "tags": tags}}, every=0.0) as (_, port):
+            await port.wait(lambda: bool(port.values("welder.current") and port.values("welder.program")))
+            start = datetime.now(UTC).replace(microsecond=250_000)
+            for step in range(5):
+                await server.set("current", 10.0 + step, source=start + timedelta(milliseconds=step))
+            await server.set("program", "B")
+            await port.wait(lambda: 14.0 in port.values("welder.current") and "B" in port.values("welder.program"))
+    assert port.values("welder.current")[-5:] == [10.0, 11.0, 12.0, 13.0, 14.0]
+    times = [row.time_ns for row in port.of("welder.current")[-5:]]
+    assert times == [int((start + timedelta(milliseconds=step)).timestamp() * 1e6) * 1000 for step in range(5)]
+    assert port.values("welder.program") == ["A", "B"]
+    assert port.links == [("welder", True, "")]
+
+
+async def test_a_polled_device_gives_a_row_per_tick() -> None:
+    async with serving(OpcuaServer({"a": 3.0, "b": True})) as server:
+        device = {"mode": "poll", "tags": {**nodes("a"), **nodes("b", type="bool")}}
+        async with running(server.endpoint, {"plc": device}) as (_, port):
+            await port.wait(lambda: len(port.values("plc.a")) >= 3)
+    assert set(port.values("plc.a")) == {3.0}
+    assert set(port.values("plc.b")) == {1.0}
+    assert port.qualities("plc.a") == {Quality.GOOD}
+
+
+async def test_a_write_takes_the_nodes_own_type_and_is_read_back() -> None:
+    async with serving(OpcuaServer({"speed": 5})) as server:
+        tags = {"speed": {"node": "ns=2;s=speed", "scale": 0.1, "write": {}}}
+        async with running(server.endpoint, {"drive": {"publish": "50ms", "tags": tags}}) as (source, port):
+            await port.wait(lambda: 0.5 in port.values("drive.speed"))
+            assert await source.write(0, 21.5) == 21.5
+            assert await server.nodes["speed"].read_value() == 215
+            await port.wait(lambda: 21.5 in port.values("drive.speed"))
+            with pytest.raises(WriteError) as refused:
+                await source.write(0, "fast")
+            assert refused.value.status == "bad_type"
