@@ -1,0 +1,133 @@
+// The live connection, the choice of section and tags, and the rates that follow from two moments.
+
+import { byId, el, keyed } from "./dom.js";
+import * as sections from "./sections.js";
+
+const ROWS = 100;
+const KEPT = 120; // moments, one a second
+const choice = { section: "overview", device: "", search: "", offset: 0, level: "info" };
+const now = { health: null, tags: null, log: [] };
+const history = { polled: [], acknowledged: [], backlog: [], memory: [], cpu: [] };
+const moments = [];
+let source = null, retry = 0, silence = 0;
+
+function ratesOf(health) {
+  moments.push(health);
+  if (moments.length > 6) moments.shift();
+  const first = moments[0], seconds = health.uptime_seconds - first.uptime_seconds;
+  if (seconds <= 0) return { polled: 0, kept: 0, acknowledged: 0, cpu: 0 };
+  const per = (name) => Math.max(0, health.readings[name] - first.readings[name]) / seconds;
+  const cpu = (100 * (health.process.cpu_seconds - first.process.cpu_seconds)) / seconds;
+  return { polled: per("polled"), kept: per("kept"), acknowledged: per("acknowledged"), cpu: Math.max(0, cpu) };
+}
+
+function remember(health, rates) {
+  const fresh = { polled: rates.polled, acknowledged: rates.acknowledged, backlog: health.backlog.readings,
+    memory: health.process.rss_bytes, cpu: rates.cpu };
+  for (const [name, sample] of Object.entries(fresh)) {
+    history[name].push(sample);
+    if (history[name].length > KEPT) history[name].shift();
+  }
+}
+
+const handlers = {
+  health(health) {
+    if (now.health && health.boot !== now.health.boot) moments.length = 0;
+    now.health = health;
+    const rates = ratesOf(health);
+    if (moments.length > 1) remember(health, rates);
+    sections.head(health);
+    sections.overview(health, rates, history);
+  },
+  devices(rows) {
+    sections.devices(rows, time());
+    const names = rows.map((row) => row.name);
+    keyed(byId("tag-device"), ["", ...names], (name) => name || " all", (name) => el("option", { value: name }, name || "all"), () => {});
+  },
+  upstreams: (rows) => sections.upstreams(rows, time()),
+  tags(page) {
+    now.tags = page;
+    sections.tags(page, time());
+  },
+  losses: sections.losses,
+  events: sections.events,
+  log(lines) {
+    now.log = lines;
+    sections.log(lines, choice.level);
+  },
+};
+
+const time = () => (now.health ? now.health.time : Date.now());
+
+function address() {
+  const wanted = choice.section === "tags"
+    ? { device: choice.device, search: choice.search, offset: choice.offset, limit: ROWS, trend: 1 }
+    : { limit: 1 };
+  return `/api/v1/stream?${new URLSearchParams(wanted)}`;
+}
+
+function connect() {
+  disconnect();
+  if (document.hidden) return;
+  source = new EventSource(address());
+  for (const [kind, handle] of Object.entries(handlers)) {
+    source.addEventListener(kind, (event) => {
+      clearTimeout(silence);
+      silence = setTimeout(lost, 10_000);
+      handle(JSON.parse(event.data));
+    });
+  }
+  source.addEventListener("error", lost);
+}
+
+function disconnect() {
+  clearTimeout(retry);
+  clearTimeout(silence);
+  if (source) source.close();
+  source = null;
+}
+
+async function lost() {
+  sections.state("lost", "no connection");
+  disconnect();
+  retry = setTimeout(connect, 3000);
+  try {
+    const answer = await fetch("/api/v1/health");
+    if (answer.status === 401) location.reload();
+  } catch {
+    // still unreachable: connect() tries again
+  }
+}
+
+function show() {
+  const wanted = location.hash.slice(1);
+  choice.section = document.querySelector(`main > section[id="${CSS.escape(wanted)}"]`) ? wanted : "overview";
+  for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== choice.section;
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link.hash === `#${choice.section}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  connect();
+}
+
+function choose(part) {
+  Object.assign(choice, part);
+  connect();
+}
+
+let typing = 0;
+byId("tag-device").addEventListener("change", (event) => choose({ device: event.target.value, offset: 0 }));
+byId("tag-search").addEventListener("input", (event) => {
+  clearTimeout(typing);
+  typing = setTimeout(() => choose({ search: event.target.value.trim(), offset: 0 }), 250);
+});
+byId("tag-back").addEventListener("click", () => choose({ offset: Math.max(0, choice.offset - ROWS) }));
+byId("tag-next").addEventListener("click", () => choose({ offset: choice.offset + ROWS }));
+byId("tag-tools").addEventListener("submit", (event) => event.preventDefault());
+byId("log-level").addEventListener("change", (event) => {
+  choice.level = event.target.value;
+  sections.log(now.log, choice.level);
+});
+document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : connect()));
+addEventListener("hashchange", show);
+show();
