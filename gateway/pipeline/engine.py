@@ -115,6 +115,6 @@ class Pipeline:
 
 def _slots(stage: Stage, tags: NDArray[np.uint32] | None) -> NDArray[np.int64]:
     if tags is None:
-        return np.arange(stage.tags.size, dtype=np.int64)
-    slots = stage.slot[tags].astype(np.int64)
+        tags = stage.tags
+    slots = np.unique(stage.slot[tags]).astype(np.int64)
     return slots[slots >= 0]

@@ -55,6 +55,7 @@ def plan(table: TagTable, steps: Mapping[int, Sequence[Step]]) -> Plan:
     """The stages for these tags."""
     order: list[str] = []
     placed: dict[int, list[Use]] = {}
+    children: list[tuple[int, int]] = []
     last: dict[str, list[Use]] = {kind: [] for kind in _LAST}
     for index, chain in steps.items():
         if not chain:
@@ -73,6 +74,11 @@ def plan(table: TagTable, steps: Mapping[int, Sequence[Step]]) -> Plan:
             position += 1
         final = next((step for step in reversed(chain) if step.kind in LOSSY), None) or _bare(chain)
         last[_FAMILY.get(final.kind, "thin")].append(Use(index, tag, final, chain))
+        for step in chain:
+            if step.anomaly:
+                child = table.index(f"{tag.full_name}.anomaly")
+                children.append((index, child))
+                last["thin"].append(Use(child, table[child], step, (step,)))
     stages = [(order[position], uses) for position, uses in sorted(placed.items())]
     lossy = len(stages)
     stages += [(kind, uses) for kind, uses in last.items() if uses]
@@ -80,6 +86,8 @@ def plan(table: TagTable, steps: Mapping[int, Sequence[Step]]) -> Plan:
     for number, (_, uses) in enumerate(stages):
         for use in uses:
             masks[use.index] |= 1 << min(number, ROUTED)
+    for parent, child in children:
+        masks[parent] |= masks[child]  # its rows come into being on the way
     return Plan(tuple(kind for kind, _ in stages), tuple(tuple(uses) for _, uses in stages), masks, lossy)
 
 

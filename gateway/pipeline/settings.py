@@ -245,7 +245,7 @@ def problems(tag: Tag, steps: Sequence[Step]) -> list[str]:
                 found.append("deadband in percent needs the tag's range with min and max")
             elif tag.high <= tag.low:
                 found.append("deadband in percent needs a range with min below max")
-        if step.vibration and step.vibration.bands and step.vibration.sample_rate is None and _element(tag) is not None:
+        if step.vibration and step.vibration.bands and step.vibration.sample_rate is None and element(tag) is not None:
             found.append("vibration bands of an array need sample_rate")
     return found
 
@@ -270,9 +270,9 @@ def computed(tag: Tag, steps: Sequence[Step]) -> list[Tag]:
             words = step.aggregate.compute
             found += [_added(result, f"{tag.name}.{word}", "aggregate", _statistic(result, word)) for word in words]
         elif step.vibration:
-            element = _element(tag)
-            if not element:
-                base = tag.name if element is None else tag.name.rpartition(".")[0]
+            number = element(tag)
+            if not number:
+                base = tag.name if number is None else tag.name.rpartition(".")[0]
                 units = {"rms": tag.unit, "peak": tag.unit, "crest": "", "kurtosis": ""}
                 units |= dict.fromkeys(step.vibration.bands, f"({tag.unit})²" if tag.unit else "")
                 found += [_added(tag, f"{base}.{name}", "vibration", {"unit": unit}) for name, unit in units.items()]
@@ -298,7 +298,7 @@ def resolution(tag: Tag) -> float:
     return abs(tag.scale) if tag.type in INTEGER_LIMITS or tag.type == "bool" else 0.0
 
 
-def _element(tag: Tag) -> int | None:
+def element(tag: Tag) -> int | None:
     """The number of an array's element, None for a single tag."""
     number = tag.name.rpartition(".")[2]
     return int(number) if number != tag.name and number.isdecimal() else None

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.pipeline.kernels import noise
 from gateway.pipeline.kernels import swinging_door as kernels
-from gateway.pipeline.settings import BAD_INTERVAL
-from gateway.pipeline.stages.stage import NO_ROWS, Stage, Use, nanoseconds
+from gateway.pipeline.settings import BAD_INTERVAL, outgoing, resolution
+from gateway.pipeline.stages.stage import Columns, Stage, Use, nanoseconds
 from gateway.readings import Readings, TagTable
 
 
@@ -28,28 +29,40 @@ class Door(Stage):
         self._ring_time = np.zeros((len(uses), kernels.RING), np.int64)
         self._ring_value = np.zeros((len(uses), kernels.RING))
         self._whole[kernels.CODE] = kernels.NOTHING
+        self._estimates = any(use.settings.deviation == "auto" for use in uses)
+        self._noise_real = np.zeros((noise.REAL, len(uses)))
+        self._noise_whole = np.zeros((noise.WHOLE, len(uses)), np.int64)
+        self._differences = np.zeros((len(uses) if self._estimates else 0, noise.DIFFERENCES))
+        self._noise_real[noise.RESOLUTION] = -1.0
         for at, use in enumerate(uses):
             step = use.settings
-            if step.deviation != "auto":
+            if step.deviation == "auto":
+                self._noise_real[noise.RESOLUTION, at] = resolution(outgoing(use.tag, use.steps))
+            else:
                 self._real[kernels.ERROR : kernels.NEXT_ERROR + 1, at] = step.deviation
             given = step.max_interval if "max_interval" in step.model_fields_set else None
             self._whole[kernels.LONGEST, at] = nanoseconds(step.max_interval)
             self._whole[kernels.BAD_LONGEST, at] = nanoseconds(given or BAD_INTERVAL)
 
-    @property
-    def next_deviation(self) -> NDArray[np.float64]:
-        """By slot, the deviation from the next line on: a view to write to."""
-        view: NDArray[np.float64] = self._real[kernels.NEXT_ERROR]
-        return view
-
     def deviations(self) -> Mapping[int, float]:
-        """By tag, the deviation of the line being drawn."""
+        """By tag, the deviation of the line being drawn; 0 while `auto` still estimates it."""
         return dict(zip(self.tags.tolist(), self._real[kernels.ERROR].tolist(), strict=True))
 
     def __call__(self, readings: Readings) -> Readings:
         """The rows that pass."""
         rows = readings.tag.size
-        tag, time_ns, value, quality = _space(rows + (kernels.RING - 1) * min(rows, self.tags.size))
+        if self._estimates:
+            noise.estimate(
+                readings.tag,
+                readings.value,
+                readings.quality,
+                self.slot,
+                self._noise_real,
+                self._noise_whole,
+                self._differences,
+                self._real[kernels.NEXT_ERROR],
+            )
+        space = Columns(rows + (kernels.RING - 1) * min(rows, self.tags.size))
         sent = kernels.swing(
             readings.tag,
             readings.time_ns,
@@ -60,20 +73,16 @@ class Door(Stage):
             self._whole,
             self._ring_time,
             self._ring_value,
-            tag,
-            time_ns,
-            value,
-            quality,
+            space.tag,
+            space.time_ns,
+            space.value,
+            space.quality,
         )
-        if not sent:
-            return NO_ROWS
-        return Readings(
-            tag[:sent].copy(), time_ns[:sent].copy(), value[:sent].copy(), quality[:sent].copy(), readings.texts
-        )
+        return space.readings(sent, readings.texts)
 
     def flush(self, slots: NDArray[np.int64]) -> Readings:
         """What is pending, each tag's to its last row."""
-        tag, time_ns, value, quality = _space((kernels.RING - 1) * slots.size)
+        space = Columns((kernels.RING - 1) * slots.size)
         sent = kernels.flush(
             slots,
             self.tags,
@@ -81,19 +90,22 @@ class Door(Stage):
             self._whole,
             self._ring_time,
             self._ring_value,
-            tag,
-            time_ns,
-            value,
-            quality,
+            space.tag,
+            space.time_ns,
+            space.value,
+            space.quality,
         )
-        return Readings(tag[:sent].copy(), time_ns[:sent].copy(), value[:sent].copy(), quality[:sent].copy())
+        self._noise_whole[noise.STARTED, slots] = 0
+        return space.readings(sent)
 
     def state(self) -> Sequence[NDArray[Any]]:
-        """Deviations, anchors, wedges and pending rows."""
-        return self._real.T, self._whole.T, self._ring_time, self._ring_value
-
-
-def _space(
-    rows: int,
-) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64], NDArray[np.uint8]]:
-    return np.empty(rows, np.uint32), np.empty(rows, np.int64), np.empty(rows), np.empty(rows, np.uint8)
+        """Deviations, anchors, wedges, pending rows, and what estimates the deviation."""
+        return (
+            self._real.T,
+            self._whole.T,
+            self._ring_time,
+            self._ring_value,
+            self._noise_real.T,
+            self._noise_whole.T,
+            self._differences,
+        )

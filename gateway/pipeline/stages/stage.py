@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.pipeline.settings import Step
-from gateway.readings import Readings, Tag, TagTable
+from gateway.readings import NO_TEXTS, Readings, Tag, TagTable
 
 FOREVER: Final = np.iinfo(np.int64).max
 NO_ROWS: Final = Readings.empty()
@@ -65,11 +65,37 @@ class Stage:
     def adopt(self, other: Stage, mine: NDArray[np.int64], theirs: NDArray[np.int64]) -> None:
         """Take over the state of another stage's slots whose step is equal."""
         for own, old in zip(self.state(), other.state(), strict=True):
+            if not own.size or not old.size:
+                continue  # a part of the family that one of the two doesn't use
             if own.ndim == 1:
                 own[mine] = old[theirs]
             else:
                 width = min(own.shape[1], old.shape[1])
                 own[mine, :width] = old[theirs, :width]
+
+
+class Columns:
+    """Empty columns for a kernel to write rows to."""
+
+    __slots__ = ("quality", "tag", "time_ns", "value")
+
+    def __init__(self, rows: int) -> None:
+        self.tag = np.empty(rows, np.uint32)
+        self.time_ns = np.empty(rows, np.int64)
+        self.value = np.empty(rows, np.float64)
+        self.quality = np.empty(rows, np.uint8)
+
+    def readings(self, count: int, texts: Mapping[int, str] = NO_TEXTS) -> Readings:
+        """The first `count` rows, in memory of their own."""
+        if not count:
+            return NO_ROWS
+        return Readings(
+            self.tag[:count].copy(),
+            self.time_ns[:count].copy(),
+            self.value[:count].copy(),
+            self.quality[:count].copy(),
+            texts,
+        )
 
 
 def nanoseconds(seconds: float | None) -> int:
