@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Final, TypeVar
 
-from gateway.errors import GatewayError, LinkError, WriteError
+from gateway.errors import LinkError, WriteError
 from gateway.field.contract import FieldContext
 from gateway.field.health import Health, ProbeShare, State
 from gateway.field.missed import Missed
-from gateway.readings import Quality, Readings, TagColumn
+from gateway.field.stations import Poll, Station, UnitError
+from gateway.field.writes import WriteQueue
+from gateway.readings import Quality, Readings
 from gateway.runtime.supervise import Link, supervise
 from gateway.runtime.ticks import Grid, phase
 
@@ -32,54 +33,6 @@ _OVERDUE_S: Final = 1.0  # a probe that waited longer goes before polls
 _LONG_WAIT_S: Final = 1.0  # a device whose first slot is further away is asked at the start, too
 
 T = TypeVar("T")
-GiveWay = Callable[[], Awaitable[None]]
-
-
-class UnitError(GatewayError):
-    """A unit failed as a whole: no answer, or none that is of use. `quality` is that of its open tags."""
-
-    def __init__(self, quality: Quality, message: str) -> None:
-        super().__init__(message)
-        self.quality = quality
-
-
-class Poll(Protocol):
-    """One slot's work on one device."""
-
-    async def attempt(self, give_way: GiveWay) -> bool:
-        """Ask for what is still open, awaiting `give_way()` before each request; False: ask again later in the cycle.
-
-        UnitError where the unit failed, LinkError where the link is gone. What was answered by then is kept.
-        """
-
-    def readings(self, otherwise: Quality, time_ns: int) -> Readings:
-        """A row per tag; tags without an answer are bad with this quality and time."""
-
-
-class Station(Protocol):
-    """One device of a bus. Devices with equal `unit` share the judgement whether they answer."""
-
-    @property
-    def device(self) -> str:
-        """Its name in the configuration."""
-
-    @property
-    def unit(self) -> Hashable:
-        """What answers or doesn't, within the connection."""
-
-    @property
-    def period_s(self) -> float:
-        """Its poll interval."""
-
-    @property
-    def tags(self) -> TagColumn:
-        """The tags of its readings."""
-
-    def begin(self) -> Poll:
-        """The work of a slot."""
-
-    async def probe(self) -> None:
-        """The cheapest request that shows whether the unit answers; UnitError or LinkError where not."""
 
 
 @dataclass(slots=True)
@@ -101,14 +54,6 @@ class _Entry:
         return self.station.device
 
 
-@dataclass(slots=True)
-class _Job:
-    """A write that waits for its turn."""
-
-    work: Callable[[], Awaitable[Any]]
-    done: asyncio.Future[Any]
-
-
 class Bus:
     """The scheduler of one link. `open_link` connects when entered and closes when left; LinkError where it can't."""
 
@@ -126,7 +71,7 @@ class Bus:
         self._entries: dict[str, _Entry] = {}
         self._health: dict[Hashable, Health] = {}
         self._share = ProbeShare()
-        self._jobs: deque[_Job] = deque()
+        self._writes = WriteQueue()
         self._reads = _READS_PER_WRITE  # since the last write
         self._started = False
         self._dark = asyncio.Event()  # set while the link is down
@@ -141,7 +86,7 @@ class Bus:
                 tasks.create_task(self._ticks_in_the_dark())
         finally:
             self._report_missed(last=True)
-            self._drop_jobs("the bus stops")
+            self._writes.drop("the bus stops")
 
     def replace(self, stations: Iterable[Station], keep: Callable[[Station, Station], bool]) -> None:
         """Take over new stations; those for which `keep(old, new)` holds go on as they are, on their grid."""
@@ -167,17 +112,9 @@ class Bus:
             raise WriteError("failed", f"{device}: {self._reason}")
         if entry.health.state is State.DOWN:
             raise WriteError("timeout", f"{device} does not answer: nothing was sent")
-        job = _Job(work, asyncio.get_running_loop().create_future())
-        self._jobs.append(job)
+        turn = self._writes.add(work)
         self._wake()
-        try:
-            await asyncio.wait([job.done], timeout=patience_s)
-            if job in self._jobs:
-                raise WriteError("timeout", f"the bus was busy for {patience_s:g} s: nothing was sent")
-            return cast("T", await job.done)
-        finally:
-            if job in self._jobs:
-                self._jobs.remove(job)
+        return await self._writes.result(turn, patience_s)
 
     async def _session(self, link: Link) -> None:
         try:
@@ -212,7 +149,7 @@ class Bus:
                 await self._probe(probe, link)
             elif (due := self._due(now)) is not None:
                 await self._slot(due, now, link)
-            elif self._jobs:
+            elif self._writes:
                 await self._write_next()
             elif (waiting := self._retry_due(now)) is not None:
                 await self._finish(waiting, link)
@@ -321,36 +258,19 @@ class Bus:
     async def _give_way(self) -> None:
         """Called before each read: lets a waiting write pass, at most one in four."""
         self._reads += 1
-        if self._jobs and self._reads > _READS_PER_WRITE:
+        if self._writes and self._reads > _READS_PER_WRITE:
             await self._write_next()
 
     async def _write_next(self) -> None:
-        job = self._jobs.popleft()
         self._reads = 0
-        if job.done.done():
-            return
-        try:
-            result = await job.work()
-        except WriteError as error:
-            _settle(job, error)
-        except UnitError as error:
-            _settle(job, WriteError("timeout" if error.quality is Quality.BAD_TIMEOUT else "failed", str(error)))
-        except LinkError as error:
-            _settle(job, WriteError("failed", f"the link was lost: {error}"))
-            raise
-        except asyncio.CancelledError:
-            _settle(job, WriteError("failed", "the bus stops: whether it was done is not known"))
-            raise
-        else:
-            if not job.done.done():
-                job.done.set_result(result)
+        await self._writes.run_next()
 
     def _lost(self, reason: str) -> None:
         """The link is down: every tag is bad/link at once, and at each slot until it is back."""
         first = not self._dark.is_set()
         self._reason = reason
         self._begin_dark()
-        self._drop_jobs(reason)
+        self._writes.drop(reason)
         if not first:
             return
         now_ns = self._clock.now_ns()
@@ -411,10 +331,6 @@ class Bus:
         for entry in self._entries.values():
             self._say_missed(entry, last=last)
 
-    def _drop_jobs(self, reason: str) -> None:
-        while self._jobs:
-            _settle(self._jobs.popleft(), WriteError("failed", reason))
-
     async def _sleep(self, until: float) -> None:
         loop = asyncio.get_running_loop()
         self._sleeper = loop.create_future()
@@ -429,8 +345,3 @@ class Bus:
     def _wake(self) -> None:
         if self._sleeper is not None and not self._sleeper.done():
             self._sleeper.set_result(None)
-
-
-def _settle(job: _Job, error: WriteError) -> None:
-    if not job.done.done():
-        job.done.set_exception(error)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -78,6 +78,7 @@ class ReadPlan:
     """The requests of a poll and how to read their answers."""
 
     blocks: tuple[Block, ...]
+    requests: Mapping[int, Request]  # by identity of the block
     decoder: Decoder
 
 
@@ -114,7 +115,7 @@ class Device:
         if self._plan is None or self._planned != self._learned.version:
             self._planned = self._learned.version
             blocks = tuple(self._blocks())
-            self._plan = ReadPlan(blocks, self.decoder(blocks))
+            self._plan = ReadPlan(blocks, {id(block): self.request(block) for block in blocks}, self.decoder(blocks))
         return self._plan
 
     def decoder(self, blocks: Iterable[Block]) -> Decoder:

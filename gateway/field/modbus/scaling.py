@@ -6,7 +6,7 @@ one division rounds once.
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from typing import NamedTuple
 
 EXACT = 1 << 53
@@ -37,9 +37,3 @@ def scaling(scale: float, offset: float) -> Scaling:
 def _exponent(number: Decimal) -> int:
     exponent = number.normalize().as_tuple().exponent
     return exponent if isinstance(exponent, int) else 0
-
-
-def raw_integer(value: float, scale: float, offset: float) -> int:
-    """The raw integer nearest to an engineering value; halves go to the even one."""
-    exact = (Decimal(repr(value)) - Decimal(repr(offset))) / Decimal(repr(scale))
-    return int(exact.to_integral_value(ROUND_HALF_EVEN))

@@ -189,6 +189,12 @@ class NetworkDevice(ModbusDevice):
     unit: Annotated[int, Field(ge=0, le=255)] = 1
     max_in_flight: Annotated[int, Field(ge=1, le=32)] = 1
 
+    @model_validator(mode="after")
+    def _no_pause_in_flight(self) -> Self:
+        if self.pause and self.max_in_flight > 1:
+            raise ValueError("pause asks for silence between requests, max_in_flight for none: choose one")
+        return self
+
     @property
     def in_flight(self) -> int:
         """Requests that may wait for their answers at once."""

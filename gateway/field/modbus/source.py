@@ -6,21 +6,26 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from gateway.errors import WriteError
-from gateway.field.bus import Bus, Station
+from gateway.field.bus import Bus
 from gateway.field.contract import BusPlan, FieldContext
 from gateway.field.modbus.device import Device, places
+from gateway.field.modbus.mbap import open_pipelined
 from gateway.field.modbus.session import Session
 from gateway.field.modbus.settings import ModbusConnection, ModbusRtu, ModbusTcp
 from gateway.field.modbus.station import ModbusStation
 from gateway.field.modbus.wire import Listener, Wire
+from gateway.field.modbus.write import Writer
+from gateway.field.stations import Station
 
 log = logging.getLogger(__name__)
 
 _LATE_LOG_S: Final = 60.0
+_PATIENCE_S: Final = 2.0  # a write waits at least that long for its turn
 
 Opener = Callable[[Any, Listener], Awaitable[Wire]]
 
@@ -34,6 +39,7 @@ class ModbusSource:
         self._traffic = _Traffic(plan, context)
         self._session = Session(self._open, reopens=isinstance(plan.connection, ModbusTcp))
         self._stations = self._build(plan)
+        self._writers: dict[str, Writer] = {}
         self._bus = Bus(plan.name, context, self._session.link, self._stations.values())
 
     async def run(self) -> None:
@@ -48,6 +54,8 @@ class ModbusSource:
         if isinstance(settings, ModbusRtu):
             return await client.open_serial(settings, self._traffic)
         if isinstance(settings, ModbusTcp):
+            if any(device.in_flight > 1 for device in settings.devices.values()):
+                return await open_pipelined(settings, self._traffic)
             return await client.open_tcp(settings, self._traffic)
         return await client.open_rtu_tcp(settings, self._traffic)
 
@@ -65,7 +73,16 @@ class ModbusSource:
 
     async def write(self, tag: int, value: float | str) -> float | str:
         """Write an engineering value; returns the value read back."""
-        raise WriteError("failed", f"tag {tag} can't be written: {value}")
+        entry = self._plan.table[tag]
+        station = self._stations.get(entry.device)
+        place = None if station is None else station.model.places.get(tag)
+        if station is None or place is None:
+            raise WriteError("unknown_tag", f"{entry.full_name} is not on this bus")
+        if entry.write is None:
+            raise WriteError("denied", f"{entry.full_name} can't be written")
+        writer = self._writers.setdefault(station.device, Writer(station))
+        patience_s = max(_PATIENCE_S, 3 * station.model.timeout_s)
+        return await self._bus.write(station.device, partial(writer.write, entry, place, value), patience_s)
 
     def reconfigure(self, plan: BusPlan) -> None:
         """Take over a new plan; unchanged devices go on as they are."""
@@ -73,6 +90,7 @@ class ModbusSource:
         self._plan = plan
         self._traffic.plan = plan
         self._stations = {}
+        self._writers = {}
         for name, station in fresh.items():
             before = old.get(name)
             if before is not None and _equal(before, station):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from typing import Final
 
-from gateway.field.bus import GiveWay, UnitError
 from gateway.field.contract import FieldContext
 from gateway.field.modbus import pdu
 from gateway.field.modbus.device import Device
@@ -15,7 +15,8 @@ from gateway.field.modbus.learn import TEACHING
 from gateway.field.modbus.pdu import DeviceError, GarbledError
 from gateway.field.modbus.plan import Block
 from gateway.field.modbus.session import Session
-from gateway.field.modbus.wire import Answer, NoAnswerError
+from gateway.field.modbus.wire import Answer, NoAnswerError, Request
+from gateway.field.stations import GiveWay, UnitError
 from gateway.readings import Quality, Readings, TagColumn
 
 _MOST_SPLITS: Final = 24  # per poll: learning must not stop the bus
@@ -84,10 +85,9 @@ class ModbusPoll:
         self._splits = 0
 
     async def attempt(self, give_way: GiveWay) -> bool:
-        """Ask for the open blocks; see `gateway.field.bus.Poll`."""
+        """Ask for the open blocks; see `gateway.field.stations.Poll`."""
         window: deque[tuple[Block, Awaitable[Answer]]] = deque()
-        device, session = self._device, self._station.session
-        depth = device.settings.in_flight
+        session, depth = self._station.session, self._device.settings.in_flight
         lived = False
         trouble: tuple[Quality, str] | None = None
         self._open.extend(self._later)
@@ -97,12 +97,12 @@ class ModbusPoll:
                 if self._open and len(window) < depth:
                     await give_way()
                     block = self._open.popleft()
-                    window.append((block, session.start(device.request(block))))
+                    window.append((block, session.start(self._request(block))))
                     continue
                 block, pending = window[0]
                 try:
                     answer = await pending
-                    data = pdu.payload(device.request(block).pdu, answer.pdu)
+                    data = pdu.payload(self._request(block).pdu, answer.pdu)
                 except GarbledError as error:
                     trouble = Quality.BAD_DECODE, str(error)
                     self._garbled(block)
@@ -127,6 +127,9 @@ class ModbusPoll:
         if not lived and trouble is not None:
             raise UnitError(*trouble)
         return not self._later
+
+    def _request(self, block: Block) -> Request:
+        return self._plan.requests.get(id(block)) or self._device.request(block)
 
     def _answered(self, block: Block, data: bytes, answer: Answer) -> None:
         key = id(block)
@@ -179,7 +182,7 @@ class ModbusPoll:
             self._open.appendleft(block)
 
     def readings(self, otherwise: Quality, time_ns: int) -> Readings:
-        """A row per tag; see `gateway.field.bus.Poll`."""
+        """A row per tag; see `gateway.field.stations.Poll`."""
         blocks, decoder = self._plan.blocks, self._plan.decoder
         if self._device.version != self._version:
             self._device.remember()
@@ -200,8 +203,8 @@ class ModbusPoll:
 
 def _drop(pending: Awaitable[Answer]) -> None:
     """Give up an answer that was not awaited to its end."""
-    for name in ("cancel", "close"):
-        stop = getattr(pending, name, None)
-        if stop is not None:
-            stop()
-            return
+    if isinstance(pending, asyncio.Future):
+        if not pending.cancel() and not pending.cancelled():
+            pending.exception()  # looked at: nobody else will
+    elif isinstance(pending, Coroutine):
+        pending.close()
