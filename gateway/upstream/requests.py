@@ -169,6 +169,6 @@ def shown(tag: Tag, value: Value) -> object:
         return value
     if tag.kind == "bool":
         return bool(value)
-    if isinstance(value, float) and not math.isfinite(value):
+    if not math.isfinite(value):
         return None
     return int(value) if tag.kind == "integer" else float(value)

@@ -102,6 +102,7 @@ class Upstream:
             self._note(up=True)
             await self._conversation.run(session, link, stop)
         except LinkError as error:
+            session.abort()  # whatever the reason, the broker shall say the will
             if isinstance(error, TakenOverError):
                 self._not_before = loop.time() + TAKEOVER_PAUSE_S
             was_live = self._session is not None and not isinstance(error, NextBrokerError)

@@ -31,6 +31,7 @@ class Running:
     delivery: FakeDelivery
     counters: UpstreamCounters
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: bool = False  # whether it ended by itself after the stop, set at the end
 
 
 @asynccontextmanager
@@ -40,6 +41,8 @@ async def running(
     *,
     table: TagTable | None = None,
     commands: Commands | None = None,
+    listen: bool = False,
+    patience: float = 2.0,
     backoff: Backoff | None = None,
     **settings: Any,
 ) -> AsyncIterator[Running]:
@@ -48,7 +51,7 @@ async def running(
     counters = Counters()
     upstream = Upstream(
         "plant",
-        UpstreamSettings(broker=broker, **settings),  # type: ignore[arg-type]  # as YAML gives it
+        UpstreamSettings(broker=broker, commands=listen, **settings),  # type: ignore[arg-type]  # as YAML gives it
         IDENTITY,
         delivery,
         table,
@@ -61,9 +64,11 @@ async def running(
     stop = asyncio.Event()
     task = asyncio.create_task(upstream.run(stop))
     try:
-        yield Running(upstream, delivery, counters.upstream("plant"), stop)
+        up = Running(upstream, delivery, counters.upstream("plant"), stop)
+        yield up
         stop.set()
-        await asyncio.wait([task], timeout=2.0)
+        await asyncio.wait([task], timeout=patience)
+        up.ended = task.done()
     finally:
         task.cancel()
         await asyncio.wait([task], timeout=DEADLINE_S)
