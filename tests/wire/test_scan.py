@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from ruamel.yaml import YAML
+
+from gateway.field.modbus.settings import ModbusRtu, ModbusTcp
+from gateway.tools.scan import Wishes, _scan_rtu, _scan_tcp
+from gateway.tools.simulation.modbus import ModbusRtuServer, ModbusTcpServer
+from gateway.tools.simulation.registers import Image, to_words
+
+
+def _image() -> Image:
+    image = Image()
+    for place, value in enumerate((211.53, 36.61, 49.98)):
+        image.put("holding", 20 + 2 * place, to_words(value, "float32", "CDAB"))
+    image.put("holding", 40, [9800, 215])
+    image.put("input", 3, [7])
+    image.put("coil", 5, [1, 0, 1])
+    return image
+
+
+async def test_a_tcp_server_is_explored(capsys: pytest.CaptureFixture[str]) -> None:
+    async with ModbusTcpServer({3: _image()}) as server:
+        wishes = Wishes([1, 2, 3, 4], 0, 60, timeout_s=5.0, pause_s=0.0)
+        assert await _scan_tcp("127.0.0.1", server.port, wishes, as_json=False) == 0
+    out, err = capsys.readouterr()
+    assert "unit 3 answers" in err
+    assert "unit 2 answers" not in err
+    settings = ModbusTcp.model_validate(YAML(typ="safe").load(out)["connections"]["plc-127-0-0-1"])
+    (device,) = settings.devices.values()
+    assert device.unit == 3
+    assert {name: (tag.type, tag.order, tag.count) for name, tag in device.tags.items()} == {
+        "holding_20": ("float32", "CDAB", None),
+        "holding_22": ("float32", "CDAB", None),
+        "holding_24": ("float32", "CDAB", None),
+        "holding_40": ("uint16", None, 2),
+        "input_3": ("uint16", None, None),
+        "coil_5": ("bool", None, 3),
+    }
+
+
+async def test_a_server_that_answers_to_any_unit_is_explored_once(capsys: pytest.CaptureFixture[str]) -> None:
+    image = _image()
+    async with ModbusTcpServer({1: image, 2: image, 3: image}) as server:
+        await _scan_tcp("127.0.0.1", server.port, Wishes([1, 2, 3], 0, 30, 5.0, 0.0), as_json=True)
+    report = json.loads(capsys.readouterr().out)
+    assert [unit["unit"] for unit in report["units"]] == [1]
+    assert report["units"][0]["note"] == "answers to any unit number"
+
+
+async def test_the_baud_rate_of_a_line_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    async with ModbusRtuServer({2: _image()}, baudrate=9600) as server:
+        wishes = Wishes([1, 2], 0, 45, timeout_s=0.3, pause_s=0.0)
+        # A pseudo terminal has no parity, so only the rates are searched here.
+        assert await _scan_rtu(server.path, (19_200, 9_600), ("none",), wishes, as_json=False) == 0
+    settings = ModbusRtu.model_validate(YAML(typ="safe").load(capsys.readouterr().out)["connections"]["line"])
+    assert (settings.baudrate, settings.parity) == (9600, "none")
+    assert set(settings.devices) == {"line-2"}
+
+
+async def test_nobody_there_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    async with ModbusTcpServer({}) as server:
+        assert await _scan_tcp("127.0.0.1", server.port, Wishes([1, 2], 0, 10), as_json=False) == 1
+    assert "nobody answered" in capsys.readouterr().err
+
+
+async def test_a_scan_only_reads() -> None:
+    functions: set[int] = set()
+    image = _image()
+
+    class Watched(Image):
+        def answer(self, request: bytes) -> bytes:
+            functions.add(request[0])
+            return image.answer(request)
+
+    async with ModbusTcpServer({1: Watched()}) as server:
+        await asyncio.wait_for(_scan_tcp("127.0.0.1", server.port, Wishes([1], 0, 60, 5.0, 0.0), as_json=False), 30)
+    assert functions == {1, 2, 3, 4}
