@@ -10,19 +10,15 @@ import os
 from collections.abc import Callable
 from typing import Any, Final, TypeVar, cast
 
-njit: Callable[..., Any] | None
-try:
-    from numba import njit
-except (ImportError, OSError):
-    njit = None
-
 CACHE_SWITCH: Final = "GATEWAY_KERNEL_CACHE"  # `off`: nothing is written to disk or read from it
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def kernel(function: F) -> F:
     """The function compiled at its first call; to be imported before any thread runs."""
-    if njit is None:
+    try:
+        from numba import njit  # noqa: PLC0415  # only who has kernels pays for loading it
+    except (ImportError, OSError):
         return function
     cached = os.environ.get(CACHE_SWITCH) != "off"
     return cast("F", njit(cache=cached, nogil=True, error_model="numpy")(function))
