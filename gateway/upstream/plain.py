@@ -79,7 +79,7 @@ class Plain:
         return False
 
     def _incoming(self, message: Incoming) -> None:
-        if message.retain or message.topic != self._request_topic:
+        if self._context.commands is None or message.retain or message.topic != self._request_topic:
             return
         try:
             self._requests.put_nowait(message)

@@ -12,6 +12,8 @@ import pytest
 from gateway.runtime.supervise import Backoff
 from gateway.upstream import session as session_module
 from gateway.upstream import upstream as upstream_module
+from gateway.upstream.session import Plan, Session
+from gateway.upstream.settings import Tls, parse_endpoint
 from tests.fakes.broker import PUBLISH, Publish, ScriptedBroker, packet, publish_packet
 from tests.fakes.upstream.certificates import Authority
 from tests.fakes.upstream.delivery import FakeDelivery, block, event_block, plant
@@ -232,25 +234,34 @@ async def test_a_link_that_answers_no_ping_is_left() -> None:
 
 
 async def test_many_packets_in_one_tls_record_are_all_read(authority: Authority) -> None:
-    done: list[bytes] = []
+    packets = b"".join(publish_packet("cell/command/write", b"%d" % number) for number in range(9))
+    async with ScriptedBroker(with_connack=packets, tls=authority.server("localhost")) as broker:
+        session = Session(Plan(parse_endpoint(broker.url), "5", "me", tls=Tls(ca=authority.ca)))
+        await session.open()
+        received: list[bytes] = []
+        while len(received) < 9:  # no other packet follows that could wake the reader
+            received += [message.payload for message in session.take_messages()]
+            await session.wait()
+        session.abort()
+    assert received == [b"%d" % number for number in range(9)]
 
-    class Echo:
+
+async def test_without_the_setting_commands_are_not_listened_to() -> None:
+    class Never:
         async def answer(self, request: bytes, source: str) -> bytes:
-            done.append(request)
-            return request
+            raise AssertionError(request)
 
         async def write(self, tag: int, value: object, source: str) -> str:
-            return "ok"
+            raise AssertionError(value)
 
-    commands = b"".join(publish_packet("cell/command/write", b"%d" % number) for number in range(9))
-    async with ScriptedBroker(with_connack=commands, tls=authority.server("localhost")) as broker:
-        tls = {"ca": authority.ca}
-        async with running(broker.url, blocks(0), table=TABLE, commands=Echo(), tls=tls) as up:
-            await until(lambda: up.counters.messages >= 1)
-            assert done == []  # without `commands: true` nobody listens
-        async with running(broker.url, blocks(0), table=TABLE, commands=Echo(), tls=tls, listen=True):
-            await until(lambda: len(done) == 9)
-    assert done == [b"%d" % number for number in range(9)]
+    async with ScriptedBroker() as broker:
+        delivery = blocks(1)
+        async with running(broker.url, delivery, table=TABLE, commands=Never()):
+            await until(lambda: not delivery.left)
+            broker.send(publish_packet("cell/command/write", b"{}"))
+            delivery.append(block(1, TABLE))
+            await until(lambda: not delivery.left)
+        assert broker.subscribed == []
 
 
 async def test_garbage_ends_the_connection_not_the_process() -> None:
