@@ -2,7 +2,7 @@
 
     reading -> 5 features -> bin of each -> longest absence (surprise, nats) -> minus its fading past -> 0..1
 
-Features: the value, its mean over about 8 and about 64 rows, its distance from what this half hour of the day is used
+Features: the value, its mean over about 8 and about 40 rows, its distance from what this half hour of the day is used
 to, and the width of the recent band. Each is placed in 64 bins over its own slow mean and deviation. A bin that was
 never visited, or not for longer than MEMORY rows, is the greatest surprise; one that was visited a moment ago is
 none. Most of what the surprise reached lately is subtracted, so that an episode speaks once, and again only when it
@@ -41,11 +41,11 @@ MEMORY, NOVELTY, DAMPED, HALF_LIFE_ROWS, COMPRESSION = 6, 7, 8, 9, 10
 USUAL: Final = (
     2.0,  # bins per standard deviation
     8.0,
-    64.0,
+    40.0,
     0.01,  # share by which the recent band closes each row
     0.1,  # weight of a reading in its half hour's mean: at most
     3000.0,  # ... and its share of this time, so that fast polls average over days too
-    20_000.0,  # rows after which a bin counts as never visited, and the longest memory of mean and deviation
+    12_800.0,  # rows after which a bin counts as never visited, and the longest memory of mean and deviation
     5.0,  # nats a bin never visited has more than one not visited for half the memory, about
     0.9,  # share of the past surprise that is subtracted
     200.0,  # shortest half-life of the past surprise; else the tag's age, at most MEMORY
