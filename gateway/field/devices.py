@@ -125,7 +125,10 @@ class Devices(Mapping[str, Device]):
             for device in self.values():
                 was_up = device.counters.up
                 device.offline("link")
-                if was_up or now >= device.grid.due:
+                due = now >= device.grid.due
+                if due:
+                    device.grid.take(now)  # the row below serves every slot up to now
+                if was_up or due:
                     device.failed(Quality.BAD_LINK, now)
             raise
 

@@ -19,6 +19,11 @@ from asyncua.server.server import Server
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.uaerrors import BadTooManyOperations, UaError
 
+from gateway.field.contract import Source
+from gateway.field.opcua import OPCUA
+from gateway.field.opcua.settings import OpcuaConnection
+from tests.fakes.port import RecordingPort, context_of, plan_of, settings_of
+
 
 def free_port() -> int:
     """A port nobody listens on right now."""
@@ -81,6 +86,18 @@ class OpcuaServer:
     async def stop(self) -> None:
         await self.server.stop()
 
+    async def add(self, name: str, value: Any) -> None:
+        """One more variable."""
+        self.nodes[name] = await self.server.nodes.objects.add_variable(
+            ua.NodeId.from_string(f"ns=2;s={name}"), name, value
+        )
+
+    async def close_connections(self) -> None:
+        """Cut every client off; the server goes on."""
+        assert self.server.bserver is not None
+        for client in list(self.server.bserver.clients):
+            client.transport.abort()
+
     async def set(self, name: str, value: Any, status: int = 0, source: datetime | None = None) -> None:
         """Write a value with its status and source time, as a PLC's server would."""
         kind = await self.nodes[name].read_data_type_as_variant_type()
@@ -106,6 +123,37 @@ async def limited(server: OpcuaServer) -> AsyncIterator[None]:
         yield
     finally:
         service_class.create_monitored_items = original
+
+
+def nodes(*names: str, **keys: Any) -> dict[str, Any]:
+    """Tags named like their variables."""
+    return {name: {"node": f"ns=2;s={name}", **keys} for name in names}
+
+
+@asynccontextmanager
+async def running(
+    endpoint: str, devices: dict[str, Any], every: float = 0.05, **keys: Any
+) -> AsyncIterator[tuple[Source, RecordingPort]]:
+    connection = settings_of(OpcuaConnection, driver="opcua", endpoint=endpoint, devices=devices, **keys)
+    plan = plan_of(connection, every)
+    context, port = context_of(plan)
+    source = OPCUA.open(plan, context)
+    task = asyncio.create_task(source.run())
+    try:
+        yield source, port
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled(), task.exception()
+
+
+@asynccontextmanager
+async def serving(server: OpcuaServer) -> AsyncIterator[OpcuaServer]:
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
 
 
 class ServerProcess:

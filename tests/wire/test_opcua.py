@@ -1,50 +1,12 @@
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
 from gateway.errors import WriteError
-from gateway.field.contract import Source
-from gateway.field.opcua import OPCUA
-from gateway.field.opcua.settings import OpcuaConnection
 from gateway.readings import Quality
-from tests.fakes.opcua import OpcuaServer
-from tests.fakes.port import RecordingPort, context_of, plan_of, settings_of
-
-
-def nodes(*names: str, **keys: Any) -> dict[str, Any]:
-    return {name: {"node": f"ns=2;s={name}", **keys} for name in names}
-
-
-@asynccontextmanager
-async def running(
-    endpoint: str, devices: dict[str, Any], every: float = 0.05, **keys: Any
-) -> AsyncIterator[tuple[Source, RecordingPort]]:
-    connection = settings_of(OpcuaConnection, driver="opcua", endpoint=endpoint, devices=devices, **keys)
-    plan = plan_of(connection, every)
-    context, port = context_of(plan)
-    source = OPCUA.open(plan, context)
-    task = asyncio.create_task(source.run())
-    try:
-        yield source, port
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-        assert task.cancelled(), task.exception()
-
-
-@asynccontextmanager
-async def serving(server: OpcuaServer) -> AsyncIterator[OpcuaServer]:
-    await server.start()
-    try:
-        yield server
-    finally:
-        await server.stop()
+from tests.fakes.opcua import OpcuaServer, nodes, running, serving
 
 
 async def test_every_change_of_a_subscribed_number_and_text_arrives_with_its_source_time() -> None:
