@@ -15,6 +15,7 @@ from gateway.errors import LinkError
 from gateway.field.modbus.client import open_serial, open_tcp
 from gateway.field.modbus.settings import ModbusRtu, ModbusTcp
 from gateway.field.modbus.wire import NoAnswerError, Wire
+from gateway.tools.progress import tell
 from gateway.tools.scan_link import ScanLink, Silent
 from gateway.tools.scan_map import TABLES, TableMap, again, search
 from gateway.tools.scan_report import UnitMap, to_json, to_yaml
@@ -167,13 +168,3 @@ def _print(link: dict[str, Any], name: str, units: Sequence[UnitMap], *, as_json
 
 def _progress(unit: int, area: str, place: int) -> None:
     tell(f"unit {unit}: {area}:{place}", fleeting=True)
-
-
-def tell(text: str, *, fleeting: bool = False) -> None:
-    """Progress on stderr: lasting lines, and fleeting ones that a terminal shows for a moment."""
-    terminal = sys.stderr.isatty()
-    if fleeting:
-        if terminal:
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-        return
-    print(f"\r\x1b[K{text}" if terminal else text, file=sys.stderr, flush=True)
