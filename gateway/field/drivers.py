@@ -17,10 +17,11 @@ from pydantic import create_model, model_validator
 from gateway.errors import LinkError
 from gateway.field.contract import BusPlan, ConnectionSettings, Driver, FieldContext, Source
 from gateway.field.line import LINE
+from gateway.field.modbus import MODBUS_RTU, MODBUS_RTU_TCP, MODBUS_TCP
 from gateway.field.opcua import OPCUA
 
 GROUP: Final = "gateway.field"
-BUILT_IN: Final = (OPCUA, LINE)
+BUILT_IN: Final = (MODBUS_TCP, MODBUS_RTU, MODBUS_RTU_TCP, OPCUA, LINE)
 
 log = logging.getLogger(__name__)
 

@@ -57,6 +57,20 @@ Size = Annotated[int, BeforeValidator(_size), _SIZE_SCHEMA]  # bytes
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", min_length=1, max_length=64)]
 
 
+def unreadable(path: Path) -> str:
+    """Why a file can't be read, empty where it can, or where its whole folder is not on this machine.
+
+    A configuration is often checked on a laptop, where /etc/gateway does not exist: nothing can be said there.
+    """
+    if not path.parent.exists():
+        return ""
+    try:
+        with path.open("rb"):
+            return ""
+    except OSError as error:
+        return f"can't be read: {error.strerror or error}: {path}"
+
+
 class Secret(Settings):
     """A reference to a secret, never the secret: a file, an environment variable or a systemd credential."""
 
@@ -67,7 +81,7 @@ class Secret(Settings):
     @model_validator(mode="before")
     @classmethod
     def _is_reference(cls, value: Any) -> Any:
-        if isinstance(value, (str, int, float)):
+        if not isinstance(value, (dict, Secret)):
             raise ValueError("secrets never stand in the file: use {file: ...}, {env: ...} or {credential: ...}")
         return value
 
@@ -81,12 +95,16 @@ class Secret(Settings):
         """Why the secret can't be used now, empty where it can; a credential outside its unit is no problem."""
         if self.credential is not None and "CREDENTIALS_DIRECTORY" not in os.environ:
             return ""
+        if self.file is not None and (not self.file.parent.exists() or unreadable(self.file)):
+            return unreadable(self.file)
         try:
             text = self.read()
             if self.file is not None and stat.S_IMODE(self.file.stat().st_mode) & stat.S_IROTH:
                 return f"{self.file} can be read by everybody: chmod o-r"
         except OSError as error:
-            return f"can't be read: {error.strerror or error}: {self._place()}"
+            return f"can't be read: {error.strerror or error}"
+        except UnicodeDecodeError:
+            return "is no UTF-8 text"
         except KeyError:
             return f"environment variable {self.env} is not set"
         return "is a placeholder" if text.strip().lower() in _PLACEHOLDERS else ""

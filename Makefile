@@ -1,0 +1,49 @@
+# make demo: see it work.  make test: every check CI runs.  make bench, make endure: figures and long runs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check lint types imports unit bench endure audit clean tools
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV) || { echo 'python3-venv is missing: apt install python3-venv' >&2; exit 1; }
+
+$(VENV)/.demo: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/.demo
+	$(BIN)/gateway demo $(DEMO)
+
+tools: $(VENV)/.dev
+	tests/tools.sh
+
+test: tools lint types imports unit
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy gateway tests
+
+imports: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.dev
+	$(BIN)/gateway warm
+	$(BIN)/pytest --numprocesses=auto -m 'not endure and not bench'
+
+bench: tools
+	$(BIN)/python -m tests.bench
+
+endure: tools
+	$(BIN)/pytest -m endure --timeout=3600
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

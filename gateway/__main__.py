@@ -1,0 +1,121 @@
+"""The command line. Each command imports what it needs when it runs, so that `--help` and `check` start at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gateway import __version__
+from gateway.errors import ConfigError, GatewayError
+
+EXIT_CONFIG = 78  # sysexits EX_CONFIG: systemd does not restart
+EXIT_NO_INPUT = 66  # sysexits EX_NOINPUT
+
+app = typer.Typer(
+    name="gateway",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Edge gateway: polls PLCs, meters and sensors, compresses with bounded error, delivers over MQTT.",
+)
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="FILE", help="the configuration, one YAML file")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
+
+
+def _version(*, value: bool) -> None:
+    if value:
+        print(f"gateway {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command(epilog="Example: gateway run /etc/gateway/gateway.yaml")
+def run(file: ConfigFile) -> None:
+    """Run the daemon until it is told to stop (SIGTERM); SIGHUP reloads the configuration."""
+    from gateway.app import run_daemon
+
+    raise typer.Exit(run_daemon(file))
+
+
+@app.command(epilog="Example: gateway check gateway.yaml")
+def check(file: ConfigFile, *, as_json: AsJson = False) -> None:
+    """Check a configuration: every error at once with line and column. Exit code 0 valid, 78 not, 66 no such file."""
+    from gateway.config import load
+
+    try:
+        configuration = load(file)
+    except ConfigError as error:
+        _print_findings(list(error.findings), list(error.warnings), as_json=as_json)
+        raise typer.Exit(EXIT_CONFIG) from error
+    _print_findings([], list(configuration.warnings), as_json=as_json)
+    if not as_json:
+        devices = sum(1 for _ in configuration.devices())
+        print(f"{file}: valid: {devices} devices, {len(configuration.tags)} tags")
+
+
+def _print_findings(errors: list[Any], warnings: list[Any], *, as_json: bool) -> None:
+    if as_json:
+        report = {
+            "valid": not errors,
+            "errors": [finding.as_dict() for finding in errors],
+            "warnings": [finding.as_dict() for finding in warnings],
+        }
+        print(json.dumps(report, indent=2))
+        return
+    for finding in errors:
+        print(finding, file=sys.stderr)
+    for finding in warnings:
+        print(f"{finding} [warning]", file=sys.stderr)
+
+
+@app.command(epilog="Example: gateway tags gateway.yaml --json")
+def tags(file: ConfigFile, *, as_json: AsJson = False) -> None:
+    """Show every tag a configuration gives: address in both notations, type, unit, interval, steps."""
+    from gateway.tools.tags import print_tags
+
+    print_tags(file, as_json=as_json)
+
+
+@app.command(epilog="Example: gateway schema > gateway.schema.json")
+def schema() -> None:
+    """Print the JSON Schema of the configuration file, for editors."""
+    from gateway.config.schema import schema as build
+
+    print(json.dumps(build(), indent=2))
+
+
+def main() -> None:
+    """Run a command; a user's mistake ends in one line on stderr, never in a traceback."""
+    try:
+        app()
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_CONFIG)
+    except FileNotFoundError as error:
+        print(f"gateway: no such file: {error.filename}", file=sys.stderr)
+        sys.exit(EXIT_NO_INPUT)
+    except (GatewayError, OSError) as error:
+        print(f"gateway: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""What only the whole configuration can tell: names that must differ, places that must exist and can be written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from gateway.config.configuration import Configuration
+from gateway.config.findings import Findings, suggest
+from gateway.upstream.select import unmatched
+
+
+def check_across(configuration: Configuration, findings: Findings) -> None:
+    """Note every fault between the parts of a configuration."""
+    _check_buses(configuration, findings)
+    _check_upstreams(configuration, findings)
+    _check_log(configuration, findings)
+    path = configuration.root.spool.path
+    if path is not None and (problem := unwritable(path)):
+        findings.error(("spool", "path"), problem)
+    token = configuration.root.status.token
+    if token is not None and (problem := token.problem()):
+        findings.error(("status", "token"), problem)
+
+
+def _check_buses(configuration: Configuration, findings: Findings) -> None:
+    seen: dict[tuple[object, ...], str] = {}
+    for name, bus in configuration.buses.items():
+        if not bus.driver.keys:
+            continue
+        key = (bus.driver.keys, *(getattr(bus.settings, word) for word in bus.driver.keys))
+        if all(part is None for part in key[1:]):
+            continue
+        other = seen.setdefault(key, name)
+        if other != name:
+            text = (
+                f"connection {other} uses the same {' and '.join(bus.driver.keys)}: put all devices under one of them"
+            )
+            findings.error(("connections", name, bus.driver.keys[0]), text)
+
+
+def _check_upstreams(configuration: Configuration, findings: Findings) -> None:
+    root = configuration.root
+    site = {key: value for key, value in root.gateway.site.model_dump().items() if value}
+    names = [plan.tag.full_name for plan in configuration.tags]
+    ids: dict[tuple[str, str], str] = {}
+    for name, upstream in root.upstreams.items():
+        for severity, place, text in upstream.findings(site):
+            note = findings.error if severity == "error" else findings.warning
+            note(("upstreams", name, *place), text)
+        for pattern in unmatched(upstream.select, configuration.table):
+            place = ("upstreams", name, "select", (upstream.select or []).index(pattern))
+            findings.warning(place, f"{pattern!r} chooses no tag", suggest(pattern, names))
+        for url in upstream.broker:
+            other = ids.setdefault((url, upstream.client_id_of(root.gateway.name, name)), name)
+            if other != name:
+                text = f"upstream {other} has the same client id at this broker: they would throw each other out"
+                findings.error(("upstreams", name, "client_id" if upstream.client_id else "broker"), text)
+        if upstream.format == "sparkplug":
+            _check_case(configuration, findings, name)
+
+
+def _check_case(configuration: Configuration, findings: Findings, upstream: str) -> None:
+    lower: dict[str, str] = {}
+    for plan in configuration.tags:
+        other = lower.setdefault(plan.tag.full_name.lower(), plan.tag.full_name)
+        if other != plan.tag.full_name:
+            text = f"{other} and {plan.tag.full_name} differ in case only: Sparkplug hosts may mix them up"
+            findings.warning(("upstreams", upstream, "format"), text)
+
+
+def _check_log(configuration: Configuration, findings: Findings) -> None:
+    devices = [device for device, _ in configuration.devices()]
+    for device in configuration.root.log.devices:
+        if device not in devices:
+            place = ("log", "devices", device)
+            findings.error(place, f"there is no device {device!r}", suggest(device, devices), key=True)
+
+
+def unwritable(path: Path) -> str:
+    """Why a file can't be made or written at a path, empty where it can. Leaves nothing behind.
+
+    A folder that does not exist yet and that we may not make here is no fault: systemd or an installer makes it.
+    """
+    if path.is_dir():
+        return f"{path} is a folder, expected a file"
+    if path.exists() and not os.access(path, os.W_OK):
+        return f"can't be written: {path}"
+    folder = path.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryDirectory(prefix=".gateway-check-", dir=folder):
+            return ""
+    except OSError as error:
+        if folder != path.parent and error.errno in {errno.EACCES, errno.EPERM}:
+            return ""
+        return f"can't be written: {error.strerror}: {folder}"
