@@ -101,8 +101,8 @@ class Alarms:
             self._real[kernels.HYSTERESIS, at] = each.hysteresis
             self._whole[kernels.DELAY, at] = round(each.delay * 1e9)
 
-    def process(self, readings: Readings) -> None:
-        """Look at a poll's readings, steps' own tags among them."""
+    def check(self, readings: Readings) -> None:
+        """Look at a poll's readings; as the pipeline's tap `before` it sees what steps compute (`tag.anomaly`) too."""
         if not self._alarms:
             return
         room = 2 * len(readings)

@@ -44,7 +44,7 @@ class Achieved:
         return self.kept / self.received if self.received else 0.0
 
 
-class Certificate:
+class Certificates:
     """Watches the lossy steps of a table. `before` and `after` are the pipeline's taps; plain calls on one loop."""
 
     def __init__(
@@ -110,7 +110,7 @@ class Certificate:
             for at, tag in enumerate(self._tags)
         ]
 
-    def adopt(self, other: Certificate) -> None:
+    def adopt(self, other: Certificates) -> None:
         """Take over the running hour of tags whose steps are the same (after a reload)."""
         other._settle()
         self._since_ns = other._since_ns

@@ -166,15 +166,12 @@ class Derived:
         ]
 
     def process(self, readings: Readings) -> Readings:
-        """The rows a poll adds, in order of need; to be joined behind it."""
-        added: list[Readings] = []
-        seen = readings
+        """A poll's rows, and behind them what they give, in order of need."""
         for computed in self._computed:
-            rows = computed(seen)
+            rows = computed(readings)
             if len(rows):
-                added.append(rows)
-                seen = Readings.join([seen, rows])
-        return Readings.join(added)
+                readings = Readings.join([readings, rows])
+        return readings
 
     def adopt(self, other: Derived) -> None:
         """Take over the newest inputs of tags whose expression is the same (after a reload)."""
