@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from typing import Final
 
@@ -13,7 +14,7 @@ from gateway.upstream.identity import device_message, state_message
 from gateway.upstream.message import Incoming, Message, pack_properties
 from gateway.upstream.payload import Payload
 from gateway.upstream.sender import Sender
-from gateway.upstream.session import Session
+from gateway.upstream.session import Session, TakenOverError
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ class Plain:
         self._requests: asyncio.Queue[Incoming] = asyncio.Queue(MAX_REQUESTS)
         gateway = context.identity.gateway
         self._request_topic = f"{gateway}/command/write"
+        self._state_topic = f"{gateway}/state"
+        self._spoken = False
         self._result_topic = f"{gateway}/command/result"
 
     def will(self) -> Message:
@@ -52,12 +55,15 @@ class Plain:
 
     async def run(self, session: Session, link: Link, stop: asyncio.Event) -> None:
         """Subscribe, say online, tell the devices' states, then send blocks."""
+        if self._spoken:
+            await session.subscribe([self._state_topic], retained=True)
         if self._context.commands is not None:
             codes = await session.subscribe([self._request_topic])
             if codes[0] >= 0x80:
                 log.warning("%s: the broker refuses the subscription to %s", self._context.name, self._request_topic)
         outbox = self._sender.outbox
         outbox.put(state_message(self._context.identity, "online"))
+        self._spoken = True
         for message in self._devices.values():
             outbox.put(message)
         self._session = session
@@ -79,12 +85,38 @@ class Plain:
         return False
 
     def _incoming(self, message: Incoming) -> None:
-        if self._context.commands is None or message.retain or message.topic != self._request_topic:
-            return
+        if message.topic == self._state_topic:
+            self._look_for_twin(message)
+        elif self._context.commands is not None and not message.retain and message.topic == self._request_topic:
+            self._enqueue(message)
+
+    def _enqueue(self, message: Incoming) -> None:
         try:
             self._requests.put_nowait(message)
         except asyncio.QueueFull:
             log.warning("%s: more than %d commands wait: one is dropped", self._context.name, MAX_REQUESTS)
+
+    def _look_for_twin(self, message: Incoming) -> None:
+        """Between two sessions of ours somebody else spoke as this gateway; of two twins one waits.
+
+        Brokers that close the older connection without MQTT 5's "taken over" leave no other trace of it.
+        """
+        if not message.retain:
+            return
+        try:
+            boot = json.loads(message.payload)["boot"]
+        except (ValueError, TypeError, KeyError):
+            return
+        own = self._context.identity.boot
+        if isinstance(boot, str) and boot != own:
+            log.warning(
+                "%s: another gateway is speaks as %s (boot %s)",
+                self._context.name,
+                self._context.identity.gateway,
+                boot,
+            )
+            if own < boot:
+                raise TakenOverError("another gateway has our name and client id")
 
     async def background(self) -> None:
         """Carry out commands one after the other; they outlive the session they came by."""

@@ -240,7 +240,7 @@ class Sender:
             if code >= 0x80:
                 self._refused(flight.item, code, now)
                 continue
-            if code == NO_SUBSCRIBERS:
+            if code == NO_SUBSCRIBERS and not flight.item.message.retain:
                 self._note(code, flight.item.message.topic, "nobody subscribes, the broker keeps nothing")
             self._accepted(flight.item, now - flight.sent)
             if flight.item.work is not None or not self._delivery.backlog:

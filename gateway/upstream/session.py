@@ -169,9 +169,13 @@ class Session:
             self._quiet.add(info.mid)
         return info.mid
 
-    async def subscribe(self, filters: Sequence[str], qos: int = 1) -> list[int]:
-        """Subscribe and wait for the SUBACK: one reason code for each filter, 0x80 and above is a refusal."""
-        options = SubscribeOptions(qos, retainAsPublished=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+    async def subscribe(self, filters: Sequence[str], qos: int = 1, *, retained: bool = False) -> list[int]:
+        """Subscribe and wait for the SUBACK: one reason code for each filter, 0x80 and above is a refusal.
+
+        `retained`: whether messages the broker keeps are wanted; under 3.1.1 they come anyway, marked as such.
+        """
+        handling = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if retained else SubscribeOptions.RETAIN_DO_NOT_SEND
+        options = SubscribeOptions(qos, retainAsPublished=True, retainHandling=handling)
         wanted: list[Any] = [(name, options if self._v5 else qos) for name in filters]
         code, mid = self._client.subscribe(wanted)
         if code != mqtt.MQTT_ERR_SUCCESS or mid is None:
@@ -278,7 +282,7 @@ class Session:
             kind = TakenOverError if code.value == TAKEN_OVER else LinkError
             self._fail(kind(f"ended by the broker: {code}"))
         else:
-            self._fail(LinkError(f"connection lost ({code})"))
+            self._fail(LinkError("connection lost" if code.value == 0x80 else f"connection lost: {code}"))
 
     def _on_publish(self, _client: mqtt.Client, _data: Any, mid: int, code: ReasonCode, _properties: Any) -> None:
         if mid in self._quiet:  # QoS 0: only says that the kernel took it

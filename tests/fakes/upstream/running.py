@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.readings import TagTable
@@ -43,6 +43,7 @@ async def running(
     commands: Commands | None = None,
     listen: bool = False,
     patience: float = 2.0,
+    boot: str = IDENTITY.boot,
     backoff: Backoff | None = None,
     **settings: Any,
 ) -> AsyncIterator[Running]:
@@ -52,7 +53,7 @@ async def running(
     upstream = Upstream(
         "plant",
         UpstreamSettings(broker=broker, commands=listen, **settings),  # type: ignore[arg-type]  # as YAML gives it
-        IDENTITY,
+        replace(IDENTITY, boot=boot),
         delivery,
         table,
         Latest(table),

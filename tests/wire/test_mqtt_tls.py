@@ -1,0 +1,75 @@
+"""TLS never gives way: wrong host, expired or foreign certificates, and a port that hangs up on the hello."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.fakes.broker import ScriptedBroker
+from tests.fakes.upstream.certificates import Authority
+from tests.fakes.upstream.delivery import FakeDelivery, block, plant
+from tests.fakes.upstream.running import running
+from tests.fakes.waiting import until
+
+TABLE = plant()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.mark.parametrize(
+    ("host", "expired", "reason"),
+    [
+        ("elsewhere.example", False, "not valid for 'localhost'"),
+        ("localhost", True, "expired"),
+    ],
+)
+async def test_a_bad_certificate_is_refused(authority: Authority, host: str, expired: bool, reason: str) -> None:
+    async with ScriptedBroker(tls=authority.server(host, expired=expired)) as broker:
+        delivery = FakeDelivery([block(0, TABLE)])
+        async with running(broker.url, delivery, table=TABLE, tls={"ca": authority.ca}, patience=0.1) as up:
+            await until(lambda: reason in up.counters.reason)
+        assert broker.connects == []
+        assert delivery.left
+
+
+async def test_an_unknown_authority_is_refused(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = Authority(tmp_path_factory.mktemp("other"))
+    async with ScriptedBroker(tls=other.server("localhost")) as broker:
+        delivery = FakeDelivery([block(0, TABLE)])
+        for tls in ({"ca": authority.ca}, None):  # ours, and the system's
+            async with running(broker.url, delivery, table=TABLE, tls=tls, patience=0.1) as up:
+                await until(lambda counters=up.counters: "certificate refused" in counters.reason)  # type: ignore[misc]
+        assert broker.connects == []
+
+
+async def test_a_port_that_hangs_up_is_never_spoken_to_in_plaintext(authority: Authority) -> None:
+    heard: list[bytes] = []
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read(4096))
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        credentials: dict[str, Any] = {"username": "me", "password": {"env": "PATH"}}
+        delivery = FakeDelivery([block(0, TABLE)])
+        url = f"mqtts://localhost:{port}"
+        async with running(url, delivery, table=TABLE, patience=0.1, tls={"ca": authority.ca}, **credentials):
+            await until(lambda: len(heard) >= 3)
+    assert all(hello[:2] == b"\x16\x03" for hello in heard)  # a TLS handshake record, each time
+
+
+async def test_a_missing_file_is_an_outage_that_ends_when_it_comes(authority: Authority) -> None:
+    missing = authority.folder / "later.pem"
+    async with ScriptedBroker(tls=authority.server("localhost")) as broker:
+        delivery = FakeDelivery([block(0, TABLE)])
+        async with running(broker.url, delivery, table=TABLE, tls={"ca": missing}) as up:
+            await until(lambda: "No such file" in up.counters.reason)
+            missing.write_bytes(authority.ca.read_bytes())
+            await until(lambda: not delivery.left)
