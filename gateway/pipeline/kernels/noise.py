@@ -55,11 +55,12 @@ def estimate(
     differences: NDArray[np.float64],
     deviation: NDArray[np.float64],
 ) -> None:
-    """Take the rows in; differences f8[N, 64]. Writes three sigmas to deviation[N] with each 64th difference.
+    """Take the rows in; differences f8[N, 64]. Writes three sigmas to deviation[n] at rows that complete 64, else 0.
 
     Slots whose RESOLUTION is below zero are left alone. Bad rows are no values, no difference reaches across them.
     """
     for row in range(tag.size):
+        deviation[row] = 0.0
         at = slot[tag[row]]
         if at < 0 or real[RESOLUTION, at] < 0.0:
             continue
@@ -75,6 +76,6 @@ def estimate(
                 sigma = _sigma(differences[at], real[RESOLUTION, at], v)
                 known = real[SIGMA, at]
                 real[SIGMA, at] = sigma if known == 0.0 else known + ADAPTATION * (sigma - known)
-                deviation[at] = _SIGMAS * real[SIGMA, at]
+                deviation[row] = _SIGMAS * real[SIGMA, at]
         whole[STARTED, at] = 1
         real[LAST, at] = v

@@ -145,6 +145,7 @@ def swing(
     whole: NDArray[np.int64],
     ring_time: NDArray[np.int64],
     ring_value: NDArray[np.float64],
+    deviation: NDArray[np.float64],
     out_tag: TagColumn,
     out_time: TimeColumn,
     out_value: ValueColumn,
@@ -152,7 +153,8 @@ def swing(
 ) -> int:
     """Write the rows that pass, those of other tags among them; returns how many.
 
-    ring_time i8[N, 16], ring_value f8[N, 16]; the out columns hold n + 15 * (tags among the rows) rows at least.
+    ring_time i8[N, 16], ring_value f8[N, 16]; deviation f8[n]: where above 0, the tag's deviation from its next anchor
+    on (f8[0]: none changes); the out columns hold n + 15 * (tags among the rows) rows at least.
     """
     out = 0
     for row in range(tag.size):
@@ -165,6 +167,8 @@ def swing(
             continue
         if not math.isfinite(v):
             code |= _BAD
+        if deviation.size > 0 and deviation[row] > 0.0:
+            real[NEXT_ERROR, at] = deviation[row]
         before = whole[CODE, at]
         count = whole[COUNT, at]
         newest = ring_time[at, count - 1] if count > 0 else whole[TIME, at]

@@ -51,6 +51,7 @@ class Door(Stage):
     def __call__(self, readings: Readings) -> Readings:
         """The rows that pass."""
         rows = readings.tag.size
+        deviation = np.empty(rows if self._estimates else 0)
         if self._estimates:
             noise.estimate(
                 readings.tag,
@@ -60,7 +61,7 @@ class Door(Stage):
                 self._noise_real,
                 self._noise_whole,
                 self._differences,
-                self._real[kernels.NEXT_ERROR],
+                deviation,
             )
         space = Columns(rows + (kernels.RING - 1) * min(rows, self.tags.size))
         sent = kernels.swing(
@@ -73,6 +74,7 @@ class Door(Stage):
             self._whole,
             self._ring_time,
             self._ring_value,
+            deviation,
             space.tag,
             space.time_ns,
             space.value,
