@@ -63,8 +63,10 @@ class Bus:
         context: FieldContext,
         open_link: Callable[[], AbstractAsyncContextManager[object]],
         stations: Iterable[Station],
+        new_health: Callable[[], Health] = Health,
     ) -> None:
         self.name = name
+        self._new_health = new_health
         self._port, self._clock, self._counters = context.port, context.clock, context.counters
         self._open_link = open_link
         self._planned = list(stations)
@@ -138,7 +140,7 @@ class Bus:
     def _placed(self, station: Station, now: float) -> _Entry:
         offset = phase(station.device, station.period_s)
         start = now + offset - (station.period_s if offset > _LONG_WAIT_S else 0.0)
-        health = self._health.setdefault(station.unit, Health())
+        health = self._health.setdefault(station.unit, self._new_health())
         return _Entry(station, Grid(start, station.period_s), health)
 
     async def _serve(self, link: Link) -> None:

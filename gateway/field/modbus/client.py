@@ -102,6 +102,7 @@ class PymodbusWire:
         self._request: Request | None = None
         self._sent_ns = self._first_ns = self._last_ns = 0
         self._doubtful_s = 0.0  # silence owed to a request that was given up
+        self._given_up_ns = 0
         self._lost = ""
 
     async def open(self, client: Client, create: Callable[[], Any] | None, timeout_s: float) -> None:
@@ -161,6 +162,7 @@ class PymodbusWire:
         finally:
             timer.cancel()
             self._framing.give_up()
+            self._given_up_ns = time.monotonic_ns()
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise asyncio.CancelledError  # wait_for of Python 3.11 swallows it when the answer comes together with it
@@ -172,7 +174,7 @@ class PymodbusWire:
         """Wait until the line was silent for long enough."""
         while True:
             wanted_s = self._doubtful_s or max(self._timing.silence_s, request.pause_s)
-            silent_s = (time.monotonic_ns() - max(self._last_ns, self._sent_ns if self._doubtful_s else 0)) / 1e9
+            silent_s = (time.monotonic_ns() - max(self._last_ns, self._given_up_ns if self._doubtful_s else 0)) / 1e9
             if silent_s >= wanted_s or self._lost:
                 return
             await asyncio.sleep(wanted_s - silent_s)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple, Protocol
 
 from gateway.field.modbus.frames import RtuExpectation, find_rtu, mbap_frame, mbap_frames, rtu_frame
-from gateway.field.modbus.pdu import GarbledError, answer_size
+from gateway.field.modbus.pdu import GarbledError, answer_size, check_shape
 
 MOST_NOISE: Final = 1024  # bytes kept of a line that babbles
 
@@ -46,13 +46,14 @@ class MbapFraming:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._unit = 0
+        self._request = b""
         self._transaction: int | None = None
         self._waiting = False
 
     def sent(self, unit: int, pdu: bytes, frame: bytes) -> None:
         """Take the transaction number from the frame."""
-        del pdu
-        self._unit, self._transaction, self._waiting = unit, int.from_bytes(frame[:2], "big"), True
+        self._unit, self._request = unit, pdu
+        self._transaction, self._waiting = int.from_bytes(frame[:2], "big"), True
 
     def give_up(self) -> None:
         """The answer will be passed over by its number."""
@@ -68,6 +69,7 @@ class MbapFraming:
                 self._waiting = False
                 if frame.unit != self._unit:
                     raise GarbledError(f"unit {frame.unit} answered for unit {self._unit}")
+                check_shape(self._request, frame.pdu)
                 outcome = Found(whole)
             elif frame.transaction == 0 or self._transaction is None or _newer(frame.transaction, self._transaction):
                 raise GarbledError(f"transaction {frame.transaction} was never asked")

@@ -78,24 +78,29 @@ def answer_size(request: bytes) -> int:
     return 7 if function == 22 else 5
 
 
+def check_shape(request: bytes, answer: bytes) -> None:
+    """GarbledError unless function and length are those of an answer, or of an exception, to the request."""
+    function = request[0]
+    if not answer or answer[0] & 0x7F != function:
+        raise GarbledError(f"function {answer[0] if answer else 'none'} answered to function {function}")
+    size = 2 if answer[0] & 0x80 else answer_size(request)
+    if len(answer) != size:
+        raise GarbledError(f"{len(answer)} bytes answered where {size} were due")
+
+
 def payload(request: bytes, answer: bytes) -> bytes:
     """The data bytes of a read's answer, nothing for a write.
 
     DeviceError for an exception answer, GarbledError where function, byte count, length or echo is wrong.
     """
-    function = request[0]
-    if len(answer) == 2 and answer[0] == function | 0x80:
+    check_shape(request, answer)
+    if answer[0] & 0x80:
         raise DeviceError(answer[1])
-    if not answer or answer[0] != function:
-        raise GarbledError(f"function {answer[0] if answer else 'none'} answered to function {function}")
-    size = answer_size(request)
-    if len(answer) != size:
-        raise GarbledError(f"{len(answer)} bytes answered where {size} were due")
-    if function in _WRITE_ECHO:
+    if request[0] in _WRITE_ECHO:
         # Functions 5, 6 and 22 repeat the request, 15 and 16 its address and count.
-        if answer != request[:size]:
+        if answer != request[: len(answer)]:
             raise GarbledError("the answer to a write names another place or value")
         return b""
-    if answer[1] != size - 2:
-        raise GarbledError(f"byte count {answer[1]} where {size - 2} is due")
+    if answer[1] != len(answer) - 2:
+        raise GarbledError(f"byte count {answer[1]} where {len(answer) - 2} is due")
     return answer[2:]
