@@ -23,6 +23,7 @@ from gateway.tools.simulation.plausible import Signal
 
 LOOPBACK: Final = "127.0.0.1"
 _TURN_S: Final = 15.0
+_TALK_S: Final = 1.0  # talkers are quicker than anybody wants to hear them
 _UNREMAPPED_SECRETS: Final = (
     "security", "username", "password", "user_certificate", "user_private_key",
 )  # fmt: skip
@@ -135,7 +136,7 @@ class LinePart(Part):
             if poll:
                 answers.setdefault(poll.encode("latin-1"), []).append(speech)
             else:
-                self._talks.append((bus.every.get(name) or 1.0, speech))
+                self._talks.append((min(bus.every.get(name) or _TALK_S, _TALK_S), speech))
         self._answers = {poll: _joined(speeches) for poll, speeches in answers.items()}
 
     @asynccontextmanager
