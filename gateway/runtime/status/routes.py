@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import urllib.parse
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -162,10 +163,12 @@ class Routes:
 
     async def _login(self, request: web.Request) -> web.Response:
         address = request.remote or ""
-        token = (await request.post()).get("token", "")
+        if request.content_type != "application/x-www-form-urlencoded":
+            return _error(415, "expected a form")
+        form = urllib.parse.parse_qs((await request.read()).decode(errors="replace"))
         if self._access.blocked(address):
             return _login_form("Too many wrong tokens. Wait a minute.", 429)
-        if not isinstance(token, str) or not self._access.token(token, address):
+        if not self._access.token(form.get("token", [""])[0], address):
             log.warning("status page: wrong token from %s", address)
             return _login_form("That is not the token.")
         response = web.Response(status=303, headers={"Location": "/"})

@@ -92,7 +92,7 @@ export function spark(samples, text) {
 }
 
 const PLAIN = new Intl.NumberFormat("en", { maximumFractionDigits: 3 });
-const PRECISE = new Intl.NumberFormat("en", { maximumSignificantDigits: 7, useGrouping: false });
+const PRECISE = new Intl.NumberFormat("en", { maximumSignificantDigits: 6, useGrouping: false });
 
 export function number(value) {
   if (value === null || value === undefined) return "–";

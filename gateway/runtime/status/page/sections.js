@@ -7,7 +7,7 @@ const STATES = { ok: "all well", degraded: "needs attention", starting: "startin
 export function head(health) {
   put(byId("name"), health.gateway);
   document.title = `${health.status === "ok" ? "" : "● "}${health.gateway}`;
-  put(byId("about"), `version ${health.version} · up ${span(health.uptime_seconds)}`);
+  put(byId("about"), `v${health.version} · up ${span(health.uptime_seconds)}`);
   state(health.status, STATES[health.status]);
   put(byId("count-devices"), ratio(health.devices));
   put(byId("count-upstreams"), ratio(health.upstreams));
@@ -57,6 +57,11 @@ function flow(health, rates) {
   });
 }
 
+function disk(spool) {
+  const free = spool.disk_free_bytes;
+  return `${bytes(spool.disk_bytes)} on disk${free === null || free === undefined ? "" : `, ${bytes(free)} free`}`;
+}
+
 function figures(health, rates, history) {
   const cards = [
     ["Polled", `${short(rates.polled)}/s`, `${short(health.readings.polled)} since the start`, history.polled],
@@ -64,7 +69,7 @@ function figures(health, rates, history) {
     ["Backlog", short(health.backlog.readings), health.backlog.readings ? `oldest ${span(health.backlog.age_seconds)}` : "nothing waits", history.backlog],
     ["Lost", short(health.readings.lost), health.readings.lost ? "see Losses" : "nothing since the start", null, health.readings.lost > 0],
     ["Spool", bytes(health.spool.memory_bytes + health.spool.disk_bytes),
-      health.spool.error || `${bytes(health.spool.disk_bytes)} on disk, ${bytes(health.spool.disk_free_bytes)} free`, null, Boolean(health.spool.error)],
+      health.spool.error || disk(health.spool), null, Boolean(health.spool.error)],
     ["Memory", bytes(health.process.rss_bytes), "resident", history.memory],
     ["Processor", `${number(Number(rates.cpu.toPrecision(2)))} %`, "of one core", history.cpu],
     ["Event loop", span(health.process.event_loop_lag_seconds), "worst delay in a minute", null, health.process.event_loop_lag_seconds > 0.5],

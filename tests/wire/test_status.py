@@ -1,0 +1,318 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse, ClientSession, CookieJar
+
+from gateway.errors import LinkError
+from gateway.runtime.status.gate import Limits
+from gateway.runtime.status.server import StatusServer
+from gateway.runtime.status.settings import StatusSettings
+from gateway.runtime.status.stream import STREAMS
+from gateway.runtime.supervise import Backoff, supervise
+from tests.fakes.status import FakePlant
+from tests.fakes.waiting import until
+
+TOKEN = "a-token-of-good-length"  # noqa: S105  # a test's token
+API = [f"/api/v1/{name}" for name in ("health", "devices", "tags", "upstreams", "losses", "events", "openapi.json")]
+
+
+class Client:
+    """A running server over a moving plant, and a client for it."""
+
+    def __init__(self, server: StatusServer, plant: FakePlant, http: ClientSession) -> None:
+        assert server.address is not None
+        self.server, self.plant, self.http = server, plant, http
+        self.url = server.address.url
+        self.port = server.address.port
+
+    async def get(self, path: str, **keys: Any) -> ClientResponse:
+        response = await self.http.get(self.url + path, allow_redirects=False, **keys)
+        await response.read()
+        return response
+
+    async def json(self, path: str) -> Any:
+        response = await self.get(path)
+        assert response.status == 200
+        return await response.json()
+
+    async def raw(self, data: bytes) -> bytes:
+        """What comes back for these bytes until the server closes."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(data)
+        try:
+            async with asyncio.timeout(20):
+                return await reader.read()
+        except ConnectionResetError:
+            return b""
+        finally:
+            writer.close()
+
+
+@pytest.fixture
+def plant() -> FakePlant:
+    plant = FakePlant(more=1200)
+    plant.move(0)
+    plant.incident()
+    return plant
+
+
+@pytest.fixture
+async def client(plant: FakePlant) -> AsyncIterator[Client]:
+    async with (
+        StatusServer(StatusSettings(listen="127.0.0.1:0"), plant.view) as server,
+        ClientSession(cookie_jar=CookieJar(unsafe=True)) as http,
+    ):
+        yield Client(server, plant, http)
+
+
+@pytest.fixture
+async def locked(plant: FakePlant, tmp_path: Path) -> AsyncIterator[Client]:
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    settings = StatusSettings.model_validate({"listen": "127.0.0.1:0", "token": {"file": tmp_path / "token"}})
+    async with (
+        StatusServer(settings, plant.view) as server,
+        ClientSession(cookie_jar=CookieJar(unsafe=True)) as http,
+    ):
+        yield Client(server, plant, http)
+
+
+async def test_every_route_of_the_contract(client: Client) -> None:
+    for path in ["/", "/healthz", "/metrics", *API]:
+        assert (await client.get(path)).status == 200, path
+    assert (await client.get("/")).content_type == "text/html"
+    assert (await client.get("/metrics")).content_type == "text/plain"
+    assert set((await client.json("/api/v1/openapi.json"))["paths"]) == {
+        *API,
+        "/api/v1/stream",
+        "/healthz",
+    }
+
+
+async def test_health_tells_every_device_and_upstream(client: Client) -> None:
+    health = await client.json("/healthz")
+    assert health["devices"].keys() == {"press", "meter-1", "meter-2", "welder", "line"}
+    assert health["upstreams"]["cloud"] == {"up": False, "reason": "connection refused", "since": None}
+
+
+async def test_strict_health(client: Client) -> None:
+    assert (await client.get("/healthz?strict=1")).status == 503
+    client.plant.counters.device("meter-2").up = True
+    assert (await client.get("/healthz?strict=1")).status == 503
+    client.plant.counters.upstream("cloud").up = True
+    assert (await client.get("/healthz?strict=1")).status == 200
+
+
+async def test_all_tags_or_some(client: Client) -> None:
+    everything = await client.json("/api/v1/tags")
+    assert everything["total"] == len(everything["tags"]) == 1209
+    some = await client.json("/api/v1/tags?device=line&search=zone-11&offset=1&limit=5&trend=1")
+    assert some["total"] == 111
+    assert [row["name"] for row in some["tags"]] == [f"zone-{n}" for n in (110, 111, 112, 113, 114)]
+    assert len(some["tags"][0]["trend"]) == 60
+
+
+@pytest.mark.parametrize("query", ["offset=-1", "limit=0", "limit=x", "offset=99999999999", "limit=2000000"])
+async def test_wrong_parameters(client: Client, query: str) -> None:
+    response = await client.get(f"/api/v1/tags?{query}")
+    assert response.status == 400
+    assert "error" in await response.json()
+
+
+async def test_the_server_is_read_only(client: Client) -> None:
+    for method in ("POST", "PUT", "DELETE", "PATCH"):
+        for path in ["/", "/metrics", *API]:
+            async with client.http.request(method, client.url + path) as response:
+                assert response.status == 405
+
+
+@pytest.mark.parametrize(
+    "path", ["/page/../../settings.py", "/%2e%2e/%2e%2e/etc/passwd", "/page.css/../server.py", "/static/x", "/api/v1/"]
+)
+async def test_there_are_no_other_files(client: Client, path: str) -> None:
+    answer = await client.raw(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 404 ")
+
+
+async def test_security_headers_on_every_answer(client: Client) -> None:
+    for path in ("/", "/healthz", "/metrics", "/nothing", "/api/v1/tags?limit=0"):
+        headers = (await client.get(path)).headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert "unsafe" not in headers["Content-Security-Policy"]
+        assert "aiohttp" not in headers["Server"]
+
+
+async def test_a_strangers_name_for_this_machine_is_refused(client: Client) -> None:
+    assert (await client.get("/api/v1/tags", headers={"Host": "rebound.example"})).status == 403
+    assert (await client.get("/api/v1/tags", headers={"Host": "localhost"})).status == 200
+
+
+async def test_without_the_token_only_health_and_no_details(locked: Client) -> None:
+    for path in ["/metrics", "/api/v1/stream", "/page.js", "/nothing", *API]:
+        response = await locked.get(path)
+        assert response.status == 401, path
+        assert response.headers["WWW-Authenticate"] == "Bearer"
+    health = await locked.get("/healthz")
+    assert (health.status, await health.json()) == (200, {"status": "degraded"})
+
+
+async def test_with_the_token(locked: Client, caplog: pytest.LogCaptureFixture) -> None:
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    for path in ["/", "/metrics", *API]:
+        assert (await locked.get(path, headers=bearer)).status == 200
+    assert "devices" in await (await locked.get("/healthz", headers=bearer)).json()
+    assert (await locked.get("/metrics", headers={"Authorization": "Bearer wrong"})).status == 401
+    assert "wrong token from 127.0.0.1" in caplog.text
+    assert TOKEN not in caplog.text
+
+
+async def test_a_browser_signs_in(locked: Client) -> None:
+    form = await locked.get("/")
+    assert form.status == 401
+    assert 'action="/login"' in await form.text()
+    wrong = await locked.http.post(f"{locked.url}/login", data={"token": "wrong"}, allow_redirects=False)
+    assert wrong.status == 401
+    right = await locked.http.post(f"{locked.url}/login", data={"token": TOKEN}, allow_redirects=False)
+    assert (right.status, right.headers["Location"]) == (303, "/")
+    cookie = right.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    assert TOKEN not in cookie
+    assert (await locked.get("/api/v1/health")).status == 200
+    await locked.http.post(f"{locked.url}/logout", allow_redirects=False)
+    assert (await locked.get("/api/v1/health")).status == 401
+
+
+async def test_guessing_is_slowed_down(locked: Client) -> None:
+    for _ in range(10):
+        await locked.http.post(f"{locked.url}/login", data={"token": "wrong"})
+    answer = await locked.http.post(f"{locked.url}/login", data={"token": TOKEN}, allow_redirects=False)
+    assert answer.status == 429
+
+
+async def test_a_large_form_is_refused(locked: Client) -> None:
+    answer = await locked.http.post(f"{locked.url}/login", data={"token": "x" * 6000}, allow_redirects=False)
+    assert answer.status == 413
+
+
+async def events(response: ClientResponse, kinds: set[str]) -> dict[str, Any]:
+    """The newest event of each kind, once all were seen."""
+    found: dict[str, Any] = {}
+    kind = ""
+    async with asyncio.timeout(20):
+        while not kinds <= found.keys():
+            line = (await response.content.readline()).decode().rstrip("\n")
+            name, _, text = line.partition(": ")
+            if name == "event":
+                kind = text
+            elif name == "data":
+                found[kind] = json.loads(text)
+    return found
+
+
+async def test_the_stream_tells_what_changed(client: Client) -> None:
+    async with client.http.get(f"{client.url}/api/v1/stream?device=press&limit=3&trend=1") as stream:
+        assert stream.content_type == "text/event-stream"
+        every = {"health", "devices", "upstreams", "tags", "losses", "events", "log"}
+        first = await events(stream, every)
+        assert [row["name"] for row in first["tags"]["tags"]] == ["temperature", "running", "speed"]
+        client.plant.incident()
+        second = await events(stream, {"losses", "events"})
+        assert second["losses"]["total"] == {"missed_tick": 28}
+        assert "tags" not in second
+        assert "devices" not in second
+
+
+async def test_streams_are_bounded_and_end_with_the_server(client: Client) -> None:
+    streams = [await client.http.get(f"{client.url}/api/v1/stream?limit=1") for _ in range(STREAMS)]
+    assert (await client.get("/api/v1/stream")).status == 503
+    for stream in streams:
+        stream.close()
+
+
+async def test_silent_clients_are_cut_off_and_others_served(plant: FakePlant) -> None:
+    settings = StatusSettings(listen="127.0.0.1:0")
+    async with StatusServer(settings, plant.view, Limits(header_s=1.0)) as server, ClientSession() as http:
+        client = Client(server, plant, http)
+        silent = [await asyncio.open_connection("127.0.0.1", client.port) for _ in range(200)]
+        for _, writer in silent:
+            writer.write(b"GET / HTTP/1.1\r\n")
+        assert server.connections <= 64
+        assert (await client.get("/healthz")).status == 200
+        await until(lambda: server.connections == 0)
+        for _, writer in silent:
+            writer.close()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x00" * 100 + b"\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
+        b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nHost: localhost\r\n\r\nzz\r\n",
+        b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n\r\n",
+        b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data\r\nContent-Length: 3\r\n\r\nabc",
+        b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        b"Content-Length: 23\r\n\r\na=1&b=2&c=3&d=4&e=5&f=6",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 tls hello\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: \xff\xfe\r\nCookie: gateway_session=\xff\r\n\r\n",
+    ],
+)
+async def test_strange_requests_are_answered_or_cut_off(
+    plant: FakePlant, data: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    limits = Limits(header_s=1.0, answer_s=1.0)
+    async with (
+        StatusServer(StatusSettings(listen="127.0.0.1:0"), plant.view, limits) as server,
+        ClientSession() as http,
+    ):
+        client = Client(server, plant, http)
+        answer = await client.raw(data)
+        assert not answer or answer.startswith(b"HTTP/1.")
+        assert b"Traceback" not in answer
+        assert b" 500 " not in answer.split(b"\r\n")[0]
+        assert (await client.get("/healthz")).status == 200
+    assert "Traceback" not in caplog.text
+
+
+async def test_one_request_per_connection(client: Client) -> None:
+    request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n"
+    assert (await client.raw(request * 20)).count(b"HTTP/1.1 200 ") == 1
+
+
+async def test_no_secret_in_any_answer(locked: Client) -> None:
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    for path in ["/", "/healthz", "/metrics", *API]:
+        assert TOKEN not in await (await locked.get(path, headers=bearer)).text()
+
+
+async def test_a_taken_port_is_tried_again(client: Client, plant: FakePlant) -> None:
+    second = StatusServer(StatusSettings(listen=f"127.0.0.1:{client.port}"), plant.view)
+    with pytest.raises(LinkError, match="can't listen on"):
+        await second.__aenter__()
+    task = asyncio.create_task(supervise("status page", second.run, Backoff(first=0.01, longest=0.02)))
+    await client.server.__aexit__()
+    async with asyncio.timeout(20):
+        await second.listening.wait()
+    assert (await client.get("/healthz")).status == 200
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_a_missing_token_keeps_the_page_away(plant: FakePlant, tmp_path: Path) -> None:
+    settings = StatusSettings.model_validate({"listen": "127.0.0.1:0", "token": {"file": tmp_path / "none"}})
+    with pytest.raises(LinkError, match="token can't be read"):
+        await StatusServer(settings, plant.view).__aenter__()
+
+
+async def test_switched_off(plant: FakePlant) -> None:
+    await supervise("status page", StatusServer(StatusSettings(listen="none"), plant.view).run)
