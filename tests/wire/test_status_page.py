@@ -166,7 +166,9 @@ async def test_signing_in(window: Browser, plant: FakePlant, tmp_path: Path) -> 
             window.open(url)
             window.type("#token", "wrong")
             window.click("button")
-            assert "not the token" in window.until("return document.querySelector('[role=alert]').textContent")
+            assert "not the token" in window.until(
+                "const alert = document.querySelector('[role=alert]'); return alert && alert.textContent"
+            )
             window.type("#token", "a-token-of-good-length")
             window.click("button")
             window.until(f"return document.getElementById('name') && (() => {{ {LIVE} }})()")
