@@ -6,7 +6,7 @@ supervise --> link lost --> every device offline, bad/link rows at once and at e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -34,11 +34,16 @@ class Device:
     grid: Grid
     context: FieldContext
     failed_ns: int = 0  # UTC of the newest row without a value
+    sink: Callable[[str], None] | None = None  # for whoever traces the device
 
     @property
     def counters(self) -> DeviceCounters:
         """The device's counters."""
         return self.context.counters.device(self.name)
+
+    def same_as(self, other: Device) -> bool:
+        """Whether a reload left the device as it is: same settings, tags and interval."""
+        return (self.every, self.settings, self.tags) == (other.every, other.settings, other.tags)
 
     def online(self) -> None:
         """A good answer came: told once per change."""
@@ -73,6 +78,17 @@ class Device:
         return slot
 
 
+def device_of(plan: BusPlan, name: str, context: FieldContext, now: float = 0.0) -> Device:
+    """A device of a plan, its grid beginning `phase` after `now`. Tags of other stages (computed ones) stay out."""
+    settings = plan.connection.devices[name]
+    names = [tag.full_name for key, entry in settings.tags.items() for tag in entry.expand(name, key)]
+    indices = np.array([plan.table.index(full_name) for full_name in names], np.uint32)
+    tags = tuple(plan.table[index] for index in indices.tolist())
+    every = plan.every[name]
+    period = every or UNPACED_S
+    return Device(name, settings, indices, tags, every, Grid(now + phase(name, period), period), context)
+
+
 class Devices(Mapping[str, Device]):
     """The devices of one plan by name, and the rows they give while the link is down."""
 
@@ -96,21 +112,15 @@ class Devices(Mapping[str, Device]):
         """Take over a plan; unchanged devices keep their grid. Returns the names that are new or changed."""
         fresh: dict[str, Device] = {}
         changed: set[str] = set()
-        for name, settings in plan.connection.devices.items():
-            names = [tag.full_name for key, entry in settings.tags.items() for tag in entry.expand(name, key)]
-            indices = np.array([plan.table.index(full_name) for full_name in names], np.uint32)
-            tags = tuple(plan.table[index] for index in indices.tolist())
-            every = plan.every[name]
-            period = every or UNPACED_S
-            old = self._devices.get(name)
-            if old is not None and (old.every, old.settings, old.tags) == (every, settings, tags):
-                old.indices = indices
+        now = asyncio.get_running_loop().time() if self._devices else self._start
+        for name in plan.connection.devices:
+            device, old = device_of(plan, name, self._context, now), self._devices.get(name)
+            if old is not None and old.same_as(device):
+                old.indices = device.indices
                 fresh[name] = old
-                continue
-            changed.add(name)
-            now = asyncio.get_running_loop().time() if self._devices else self._start
-            grid = Grid(now + phase(name, period), period)
-            fresh[name] = Device(name, settings, indices, tags, every, grid, self._context)
+            else:
+                changed.add(name)
+                fresh[name] = device
         self._devices = fresh
         return changed
 

@@ -96,7 +96,8 @@ class OpcuaServer:
         """Cut every client off; the server goes on."""
         assert self.server.bserver is not None
         for client in list(self.server.bserver.clients):
-            client.transport.abort()
+            if client.transport is not None:
+                client.transport.abort()
 
     async def set(self, name: str, value: Any, status: int = 0, source: datetime | None = None) -> None:
         """Write a value with its status and source time, as a PLC's server would."""

@@ -97,7 +97,7 @@ async def test_user_and_password_log_in_and_a_wrong_password_is_named(
         monkeypatch.setenv("GOOD", "sesame")
         monkeypatch.setenv("WRONG", "open")
         devices = {"plc": {"mode": "poll", "tags": nodes("a")}}
-        keys = {"security": security(pki, "Basic256Sha256"), "username": "gateway"}
+        keys: dict[str, Any] = {"security": security(pki, "Basic256Sha256"), "username": "gateway"}
         async with running(server.endpoint, devices, password={"env": "GOOD"}, **keys) as (_, port):
             await port.wait(lambda: 6.0 in port.values("plc.a"))
         async with running(server.endpoint, devices, password={"env": "WRONG"}, **keys) as (_, port):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -25,7 +25,6 @@ class Feed:
         self.device = device
         self.context = context
         self.decoder = DataDecoder(device.tags, device.indices)
-        self.sink: Callable[[str], None] | None = None
         self.link: Link | None = None
         self._refused: dict[int, str] = {}
         self._bad_ns = np.zeros(len(device.tags), np.int64)  # of each row's newest refusal
@@ -92,5 +91,5 @@ class Feed:
 
     def tell(self, text: str) -> None:
         """A line for whoever traces the device."""
-        if self.sink is not None:
-            self.sink(text)
+        if self.device.sink is not None:
+            self.device.sink(text)

@@ -57,7 +57,7 @@ class OpcuaSource:
     def trace(self, device: str, sink: Callable[[str], None] | None) -> None:
         """A text per answer of one device."""
         if device in self._feeds:
-            self._feeds[device].sink = sink
+            self._feeds[device].device.sink = sink
 
     def _adopt(self, changed: set[str]) -> None:
         self._feeds = {
