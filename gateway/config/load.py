@@ -29,6 +29,11 @@ from gateway.pipeline.derived import DEVICE, DerivedSettings, DerivedTag, resolv
 from gateway.pipeline.settings import STEPS, Step, computed, hints, outgoing, problems
 from gateway.readings import Tag
 
+_STAND_INS: Final = {  # for required sections with faults, so that the rest is checked
+    "gateway": {"name": "unnamed"},
+    "connections": {"unnamed": None},
+    "upstreams": {"unnamed": {"broker": "mqtt://127.0.0.1"}},
+}
 _ROUNDS: Final = 4  # each round cuts faults out; a model's own check may find more in what is left
 
 
@@ -90,6 +95,7 @@ class _Reader:
                 return Root.model_validate(rest)
             except ValidationError as error:
                 cut(rest, error.errors(include_url=False))
+                rest = {**_STAND_INS, **rest}
         return None
 
     def _model(self, model: Any, data: Any, place: Place) -> Any:

@@ -179,3 +179,4 @@ class Driver:
     connection: type[ConnectionSettings]
     open: Callable[[BusPlan, FieldContext], Source]
     keys: Sequence[str] = ()  # connection keys that name the bus (host, port): equal keys may not stand twice
+    polled: bool = False  # every tick gives readings, good or bad: the watchdog may count on them

@@ -1,0 +1,274 @@
+"""The daemon's life: what is opened in which order, what runs while it lives, and the order of its end.
+
+spool -> upstreams -> buses -> READY ... SIGTERM -> buses stop -> spool commits -> upstreams drain -> spool closes
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+
+from gateway import __version__
+from gateway.app.buses import Buses
+from gateway.app.changes import Changes, changes
+from gateway.app.controls import control_server
+from gateway.app.facts import plant, site, summary
+from gateway.app.flow import Flow
+from gateway.app.memory import CommandMemory
+from gateway.app.pages import Pages
+from gateway.app.senders import Senders
+from gateway.config import Configuration, load
+from gateway.errors import ConfigError
+from gateway.field.contract import FieldContext
+from gateway.readings import TagTable
+from gateway.runtime.clock import Clock
+from gateway.runtime.counters import Counters
+from gateway.runtime.lag import LoopLag
+from gateway.runtime.latest import Latest
+from gateway.runtime.logs import Logs
+from gateway.runtime.status.view import Identity as ViewIdentity
+from gateway.runtime.status.view import View
+from gateway.runtime.synchronised import Synchronised
+from gateway.runtime.systemd import Notifier
+from gateway.runtime.watchdog import Watchdog
+from gateway.spool.spool import Spool
+from gateway.upstream.audit import AuditLog
+from gateway.upstream.commands import Executor
+from gateway.upstream.identity import Identity
+from gateway.upstream.requests import Value
+
+log = logging.getLogger(__name__)
+
+_CLOSE_S = 3.0
+_TICK_S = 1.0
+
+
+class Daemon:
+    """Everything that runs, and the three things that can happen to it: start, reload, stop."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        spool: Spool,
+        clock: Clock,
+        counters: Counters,
+        latest: Latest,
+        view: View,
+        logs: Logs,
+        notifier: Notifier,
+        house: asyncio.TaskGroup,
+    ) -> None:
+        self.configuration = configuration
+        self.view = view
+        self._spool = spool
+        self._clock = clock
+        self._counters = counters
+        self._logs = logs
+        self._notifier = notifier
+        state = spool.settings.place(configuration.root.gateway.name).parent
+        self.state = state
+        self.watchdog = Watchdog(notifier)
+        self.flow = Flow(configuration, spool, clock, counters, latest, self._link)
+        audit = AuditLog(state / "audit.log")
+        self.commands = Executor(
+            self.flow.table, self._write, clock, CommandMemory(spool, clock), audit, self._note_write
+        )
+        self.senders = Senders(house, spool, clock, counters, latest, self.commands, lambda: self.flow.table)
+        context = FieldContext(self.flow, clock, counters, state if state.is_dir() else None)
+        self.buses = Buses(house, context, self.watchdog)
+        self.pages = Pages(house, view)
+
+    @property
+    def table(self) -> TagTable:
+        """The tag table in force."""
+        return self.flow.table
+
+    def start(self) -> None:
+        """Open all upstreams and buses; none of them is waited for."""
+        for device, _ in self.configuration.devices():
+            self._counters.device(device)
+        for name in self.configuration.root.upstreams:
+            self.senders.start(self.configuration, name, self._identity())
+        for bus in self.configuration.buses.values():
+            self.buses.start(bus, self.table)
+        self.pages.use(self.configuration.root.status)
+
+    async def stop(self) -> None:
+        """Field closes, steps flush, spool commits, upstreams drain for `shutdown_timeout`."""
+        await self.buses.stop(self.buses.names, _CLOSE_S)
+        self.flow.flush()
+        await self._spool.commit()
+        await self.senders.drain(self.configuration.root.shutdown_timeout)
+        await self.pages.stop(_CLOSE_S)
+
+    async def reload(self) -> dict[str, object]:
+        """Read the file again; a wrong one changes nothing. The result as it goes out in the `reload` event."""
+        self._notifier.reloading()
+        try:
+            outcome = await self._reload()
+        finally:
+            self._notifier.ready()
+        self._spool.event("reload", self._clock.now_ns(), outcome)
+        return outcome
+
+    async def _reload(self) -> dict[str, object]:
+        try:
+            new = await asyncio.to_thread(load, self.configuration.file)
+        except ConfigError as error:
+            log.warning("reload refused, nothing changed:\n%s", error)
+            return _outcome("refused", Changes(), [str(finding) for finding in error.findings])
+        except OSError as error:
+            log.warning("reload refused, nothing changed: %s", error)
+            return _outcome("refused", Changes(), [str(error)])
+        found = changes(self.configuration, new)
+        if found.refused:
+            text = f"{' and '.join(found.refused)} can't change while running: restart the daemon"
+            log.error("reload refused, nothing changed: %s", text)
+            return _outcome("refused", Changes(), [text])
+        await self._apply(new, found)
+        log.info("reloaded: %d devices and %d upstreams changed", len(found.devices), len(found.upstreams))
+        return _outcome("applied", found)
+
+    async def _apply(self, new: Configuration, found: Changes) -> None:
+        old, self.configuration = self.configuration, new
+        await self.buses.stop(found.buses_stopped, _CLOSE_S)
+        await self.senders.stop(found.upstreams_stopped, _CLOSE_S)
+        for name in old.root.upstreams.keys() - new.root.upstreams.keys():
+            self._spool.forget(name)
+            self._counters.upstreams.pop(name, None)
+        table = self.table.grown([plan.tag for plan in new.tags])
+        self.flow.reconfigure(new, table)
+        self.commands.use_table(table)
+        self.senders.use_table(table)
+        for device in {name for name, _ in old.devices()} - {name for name, _ in new.devices()}:
+            self._counters.devices.pop(device, None)
+        for name in found.buses_replanned:
+            self.buses.replan(new.buses[name], table)
+        for name in found.buses_started:
+            self.buses.start(new.buses[name], table)
+        for name in found.upstreams_started:
+            self.senders.start(new, name, self._identity())
+        if found.status:
+            await self.pages.stop(_CLOSE_S)
+            self.pages.use(new.root.status)
+        self._logs.level(new.root.log.level, new.root.log.devices)
+        self.view.plant = plant(new, table)
+
+    async def keep_time(self) -> None:
+        """Each second: the clock, what is due by it, and the state line of the service manager."""
+        while True:
+            await asyncio.sleep(_TICK_S)
+            change = self._clock.check()
+            if change is not None:
+                self.flow.clock_changed(change)
+            self.flow.tick(self._clock.now_ns())
+            for name, delivery in self._spool.deliveries.items():
+                counters = self._counters.upstream(name)
+                counters.backlog, counters.oldest_ns = delivery.backlog, delivery.oldest_ns
+            self._notifier.status(summary(self._counters, self._clock.now_ns()))
+
+    def acknowledge(self, tag: int, user: str) -> bool:
+        """An operator has seen a tag's alarm; False where there is none to acknowledge."""
+        return self.flow.alarms.acknowledge(tag, self._clock.now_ns(), user)
+
+    def _link(self, device: str, online: bool, reason: str, since_ns: int) -> None:  # as the field says it
+        self.senders.link(device, online, reason, since_ns)
+
+    async def _write(self, tag: int, value: Value) -> Value:
+        return await self.buses.write(self.table, tag, value)
+
+    def _note_write(self, body: Mapping[str, object]) -> None:
+        fields = {key: value for key, value in body.items() if key != "event"}
+        self._spool.event(str(body["event"]), self._clock.now_ns(), fields)
+
+    def _identity(self) -> Identity:
+        root = self.configuration.root
+        location = root.gateway.location.model_dump() if root.gateway.location else {}
+        return Identity(root.gateway.name, self._spool.boot, __version__, site(root), location)
+
+
+def _outcome(result: str, found: Changes, errors: list[str] | None = None) -> dict[str, object]:
+    changed = {"devices": list(found.devices), "upstreams": list(found.upstreams)}
+    return {"result": result, "changed": changed, **({"errors": errors} if errors else {})}
+
+
+async def serve(configuration: Configuration, logs: Logs, notifier: Notifier) -> None:
+    """Run until SIGTERM or SIGINT. Spool's InUseError passes; a bug anywhere ends everything."""
+    stop, reload = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
+    synchronised = Synchronised()
+    await synchronised.refresh()
+    clock, counters, latest, lag = Clock(synchronised=synchronised), Counters(), Latest(configuration.table), LoopLag()
+    root = configuration.root
+    told: list[Callable[[Mapping[str, object]], None]] = []  # the page, once there is one
+
+    def tell(event: Mapping[str, object]) -> None:
+        for listener in told:
+            listener(event)
+
+    spool = Spool(
+        root.spool,
+        root.gateway.name,
+        configuration.table,
+        clock,
+        counters.spool,
+        upstreams=root.upstreams,
+        told=tell,
+    )
+    identity = ViewIdentity(root.gateway.name, __version__, spool.boot)
+    place = root.spool.place(root.gateway.name).parent
+    view = View(
+        identity, plant(configuration, configuration.table), counters, latest, clock, lag, place, logs.lines.newest
+    )
+    told.append(view.event)
+    async with spool, asyncio.TaskGroup() as house:
+        daemon = Daemon(configuration, spool, clock, counters, latest, view, logs, notifier, house)
+        async with _background(house, daemon, spool, synchronised, lag, view), control_server(daemon):
+            daemon.start()
+            view.ready = True
+            notifier.ready()
+            log.info("ready: %d devices, %d tags", len(daemon.configuration.buses), len(daemon.table))
+            await _until(stop, reload, daemon)
+            notifier.stopping()
+            log.info("stopping")
+            async with notifier.extending():
+                await daemon.stop()
+
+
+async def _until(stop: asyncio.Event, reload: asyncio.Event, daemon: Daemon) -> None:
+    """Wait for the stop; reloads are done one after the other."""
+    while not stop.is_set():
+        waiting = [asyncio.create_task(event.wait()) for event in (stop, reload)]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        if reload.is_set() and not stop.is_set():
+            reload.clear()
+            await daemon.reload()
+
+
+@contextlib.asynccontextmanager
+async def _background(
+    house: asyncio.TaskGroup, daemon: Daemon, spool: Spool, synchronised: Synchronised, lag: LoopLag, view: View
+) -> AsyncIterator[None]:
+    """What runs beside buses and upstreams; ended when the block is left."""
+    work = {
+        "spool": spool.run(),
+        "time": daemon.keep_time(),
+        "synchronised": synchronised.run(),
+        "lag": lag.run(),
+        "trends": view.trends.run(),
+        "watchdog": daemon.watchdog.run(),
+    }
+    tasks = [house.create_task(body, name=name) for name, body in work.items()]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
