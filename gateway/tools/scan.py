@@ -12,8 +12,9 @@ from functools import partial
 from typing import Any, Final
 
 from gateway.errors import LinkError
-from gateway.field.modbus.client import open_serial, open_tcp
-from gateway.field.modbus.settings import ModbusRtu, ModbusTcp
+from gateway.field.modbus.client import open_rtu_tcp, open_serial, open_tcp
+from gateway.field.modbus.session import Session
+from gateway.field.modbus.settings import ModbusRtu, ModbusRtuTcp, ModbusTcp
 from gateway.field.modbus.wire import NoAnswerError, Wire
 from gateway.tools.progress import tell
 from gateway.tools.scan_link import ScanLink, Silent
@@ -23,6 +24,7 @@ from gateway.tools.scan_report import UnitMap, to_json, to_yaml
 BAUDRATES: Final = (19_200, 9_600, 38_400, 115_200, 57_600, 4_800, 2_400, 1_200)
 PARITIES: Final = ("even", "none", "odd")
 _BETWEEN_SAMPLES_S: Final = 1.0
+_CONNECT_S: Final = 3.0
 _LONGEST_SEARCH: Final = 65_536
 
 
@@ -38,10 +40,19 @@ class Wishes:
 
 
 def scan_modbus_tcp(
-    host: str, *, port: int = 502, units: str = "1-16,247,255", registers: str = "0-999", as_json: bool = False
+    host: str,
+    *,
+    port: int = 502,
+    rtu: bool = False,
+    units: str = "1-16,247,255",
+    registers: str = "0-999",
+    as_json: bool = False,
 ) -> int:
-    """Scan a Modbus TCP server; prints YAML or JSON. Exit code 0 if a unit answered, else 1. ValueError, LinkError."""
-    return asyncio.run(_scan_tcp(host, port, _wishes(units, registers, 0.5), as_json=as_json))
+    """Scan a Modbus TCP server, or (`rtu`) a serial line behind a transparent converter; prints YAML or JSON.
+
+    Exit code 0 if a unit answered, else 1. ValueError, LinkError.
+    """
+    return asyncio.run(_scan_tcp(host, port, _wishes(units, registers, 0.5), rtu=rtu, as_json=as_json))
 
 
 def scan_modbus_rtu(
@@ -78,14 +89,16 @@ def _wishes(units: str, registers: str, timeout_s: float) -> Wishes:
     return Wishes(numbers(units, 255), places[0], places[-1], timeout_s)
 
 
-async def _scan_tcp(host: str, port: int, wishes: Wishes, *, as_json: bool) -> int:
-    settings = ModbusTcp.model_construct(driver="modbus-tcp", host=host, port=port, timeout=3.0)
-    link = {"driver": "modbus-tcp", "host": host, "port": port}
-    wire = await open_tcp(settings, Silent())
-    try:
-        units = await _explore(wire, wishes)
-    finally:
-        wire.close()
+async def _scan_tcp(host: str, port: int, wishes: Wishes, *, rtu: bool = False, as_json: bool) -> int:
+    link: dict[str, Any] = {"driver": "modbus-rtu-tcp" if rtu else "modbus-tcp", "host": host, "port": port}
+    opener: Callable[[], Awaitable[Wire]]
+    if rtu:
+        opener = partial(open_rtu_tcp, ModbusRtuTcp.model_construct(**link, timeout=_CONNECT_S), Silent())
+    else:
+        opener = partial(open_tcp, ModbusTcp.model_construct(**link, timeout=_CONNECT_S), Silent())
+    session = Session(opener, reopens=True)
+    async with session.link():
+        units = await _explore(session, wishes)
     return _print(link, f"plc-{host}", units, as_json=as_json)
 
 
@@ -97,15 +110,14 @@ async def _scan_rtu(port: str, rates: Sequence[int], parities: Sequence[str], wi
             settings = ModbusRtu.model_construct(
                 driver="modbus-rtu", port=port, baudrate=rate, parity=parity, timeout=wishes.timeout_s
             )
+            session = Session(partial(open_serial, settings, Silent()), reopens=False)
             try:
-                wire = await open_serial(settings, Silent())
+                async with session.link():
+                    units = await _explore(session, wishes)
             except LinkError as error:
+                tell(f"{port}: {rate} baud, parity {parity}: {error}")
                 failures.append(str(error))
                 continue
-            try:
-                units = await _explore(wire, wishes)
-            finally:
-                wire.close()
             if units:
                 link = {"driver": "modbus-rtu", "port": port, "baudrate": rate, "parity": parity}
                 return _print(link, "line", units, as_json=as_json)
@@ -114,8 +126,8 @@ async def _scan_rtu(port: str, rates: Sequence[int], parities: Sequence[str], wi
     return _print({}, "line", [], as_json=as_json)
 
 
-async def _explore(wire: Wire, wishes: Wishes) -> list[UnitMap]:
-    link = ScanLink(wire, wishes.timeout_s, wishes.pause_s)
+async def _explore(session: Session, wishes: Wishes) -> list[UnitMap]:
+    link = ScanLink(session, wishes.timeout_s, wishes.pause_s)
     present = []
     for unit in wishes.units:
         tell(f"unit {unit} ...", fleeting=True)

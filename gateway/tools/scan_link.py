@@ -8,8 +8,10 @@ from typing import Final
 
 import numpy as np
 
+from gateway.errors import LinkError
 from gateway.field.modbus import pdu
-from gateway.field.modbus.wire import NoAnswerError, Request, Wire
+from gateway.field.modbus.session import Session
+from gateway.field.modbus.wire import NoAnswerError, Request
 from gateway.tools.scan_map import Values
 
 _BUSY_TRIES: Final = 4
@@ -30,23 +32,24 @@ class Silent:
 
 
 class ScanLink:
-    """Reads from the units of an open wire. `timeout_s` for an answer, `pause_s` of rest before each request."""
+    """Reads from the units of a session. `timeout_s` for an answer, `pause_s` of rest before each request.
 
-    def __init__(self, wire: Wire, timeout_s: float, pause_s: float) -> None:
-        self._wire = wire
+    A link that breaks (some servers hang up on a unit they don't know) is opened again and counts as silence.
+    """
+
+    def __init__(self, session: Session, timeout_s: float, pause_s: float) -> None:
+        self._session = session
         self._timeout_s = timeout_s
         self._pause_s = pause_s
 
     async def present(self, unit: int) -> bool:
-        """Whether a unit answers at all, be it with an exception; a gateway that finds nobody is no answer."""
+        """Whether a unit answers, be it with an exception; a gateway that finds nobody is no answer, nor is garbage."""
         try:
             await self._ask(unit, pdu.read(3, 0, 1), tries=1)
-        except NoAnswerError:
+        except (NoAnswerError, pdu.GarbledError):
             return False
         except pdu.DeviceError as error:
             return error.code not in pdu.UNREACHABLE
-        except pdu.GarbledError:
-            return True
         return True
 
     async def read(self, unit: int, function: int, first: int, count: int) -> Values | int:
@@ -66,12 +69,20 @@ class ScanLink:
         busy = 0
         while True:
             try:
-                answer = await self._wire.start(Request(unit, request, self._timeout_s, self._pause_s))
+                answer = await self._session.start(Request(unit, request, self._timeout_s, self._pause_s))
                 return pdu.payload(request, answer.pdu)
             except NoAnswerError:
                 tries -= 1
                 if not tries:
                     raise
+            except pdu.GarbledError:
+                await self._session.recover()
+                raise
+            except LinkError as error:
+                await self._session.recover()
+                tries -= 1
+                if not tries:
+                    raise NoAnswerError(str(error)) from error
             except pdu.DeviceError as error:
                 busy += 1
                 if error.code not in pdu.BUSY or busy == _BUSY_TRIES:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 
 import pytest
@@ -8,8 +9,9 @@ from ruamel.yaml import YAML
 
 from gateway.field.modbus.settings import ModbusRtu, ModbusTcp
 from gateway.tools.scan import Wishes, _scan_rtu, _scan_tcp
-from gateway.tools.simulation.modbus import ModbusRtuServer, ModbusTcpServer
+from gateway.tools.simulation.modbus import ModbusRtuServer, ModbusTcpServer, answer_tcp
 from gateway.tools.simulation.registers import Image, to_words
+from tests.fakes.waiting import until
 
 
 def _image() -> Image:
@@ -59,6 +61,40 @@ async def test_the_baud_rate_of_a_line_is_found(capsys: pytest.CaptureFixture[st
     settings = ModbusRtu.model_validate(YAML(typ="safe").load(capsys.readouterr().out)["connections"]["line"])
     assert (settings.baudrate, settings.parity) == (9600, "none")
     assert set(settings.devices) == {"line-2"}
+
+
+async def test_a_line_behind_a_converter_is_explored(capsys: pytest.CaptureFixture[str]) -> None:
+    async with ModbusTcpServer({2: _image()}, rtu=True) as server:
+        wishes = Wishes([1, 2], 0, 45, timeout_s=0.3, pause_s=0.0)
+        assert await _scan_tcp("127.0.0.1", server.port, wishes, rtu=True, as_json=True) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["link"]["driver"] == "modbus-rtu-tcp"
+    assert report["units"][0]["tables"]["holding"] == [[20, 25], [40, 41]]
+
+
+async def test_a_server_that_hangs_up_on_strangers_is_explored(capsys: pytest.CaptureFixture[str]) -> None:
+    image = _image()
+    conversations: set[asyncio.Task[None] | None] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        conversations.add(asyncio.current_task())
+        buffer = bytearray()
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(1000):
+                if data[6] != 2:
+                    break
+                buffer += data
+                writer.write(answer_tcp({2: image}, buffer))
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        assert await _scan_tcp("127.0.0.1", port, Wishes([1, 2, 3], 0, 45, 5.0, 0.0), as_json=True) == 0
+        await until(lambda: all(each is None or each.done() for each in conversations))
+    assert [unit["unit"] for unit in json.loads(capsys.readouterr().out)["units"]] == [2]
 
 
 async def test_nobody_there_is_said(capsys: pytest.CaptureFixture[str]) -> None:
