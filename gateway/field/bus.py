@@ -14,7 +14,7 @@ import logging
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from gateway.errors import LinkError, WriteError
 from gateway.field.contract import FieldContext
@@ -116,7 +116,7 @@ class Bus:
             raise WriteError("timeout", f"{device} does not answer: nothing was sent")
         turn = self._writes.add(work)
         self._wake()
-        return await self._writes.result(turn, patience_s)
+        return cast("T", await self._writes.result(turn, patience_s))
 
     async def _session(self, link: Link) -> None:
         try:

@@ -165,12 +165,12 @@ class Decoder:
         rows = len(self.tag)
         value, quality = np.empty(rows, np.float64), np.zeros(rows, np.uint8)
         image = self._image(payloads)
-        for span, filler in self._fills:
-            filler.fill(image, value[span], quality[span])
         texts: dict[int, str] = {}
-        for row, text in self._texts:
-            value[row] = text.read(image.registers, texts)
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # NaN and infinity are the device's, and looked for below
+            for span, filler in self._fills:
+                filler.fill(image, value[span], quality[span])
+            for row, text in self._texts:
+                value[row] = text.read(image.registers, texts)
             self._finish(value, quality)
         if None in payloads:
             failed = np.array([payload is None for payload in payloads])[self._block]

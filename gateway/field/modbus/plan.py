@@ -8,7 +8,7 @@ device is known to refuse.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -78,7 +78,7 @@ def plan(
     `refused` spans are left out and never read over; no block reaches across a position of `cuts`.
     ValueError where a span is wider than the limit.
     """
-    walls = sorted({*cuts, *(place for span in refused for place in (span.start, span.stop))})
+    walls, holes = sorted(cuts), sorted({place for span in refused for place in range(*span)})
     blocks: list[Block] = []
     members: list[Span] = []
     stop = 0
@@ -89,7 +89,8 @@ def plan(
             members
             and span.start - stop <= limits.gap
             and max(stop, span.stop) - members[0].start <= limits.most
-            and not _wall(walls, members[0].start, span.start)
+            and not _any_of(walls, members[0].start + 1, span.start + 1)
+            and not _any_of(holes, stop, span.start)
         )
         if not fits and members:
             blocks.append(Block.of(function, members))
@@ -101,6 +102,6 @@ def plan(
     return blocks
 
 
-def _wall(walls: Sequence[int], start: int, place: int) -> bool:
-    """Whether a wall stands above `start`, up to and including `place`."""
-    return bisect_right(walls, place) > bisect_right(walls, start)
+def _any_of(places: Sequence[int], start: int, stop: int) -> bool:
+    """Whether one of the sorted places lies in [start, stop)."""
+    return bisect_left(places, stop) > bisect_left(places, start)
