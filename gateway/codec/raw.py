@@ -1,11 +1,13 @@
-"""Version 0: the columns as they stand in memory. Layout after the version byte, little-endian:
+"""Version 0: the columns as they stand in memory.
+
+Layout after the version byte, little-endian:
 
 rows u32, then tag u4[rows], time_ns i8[rows], value f8[rows], quality u1[rows], then the texts as in `texts.py`.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -35,10 +37,11 @@ def decode(body: bytes, at: int) -> Readings:
     at += 4
     if at + rows * ROW_BYTES > len(body):
         raise CodecError("shorter than its number of readings")
-    columns = []
+    columns: list[Any] = []
     for kind in (np.uint32, np.int64, np.float64, np.uint8):
         little = np.dtype(kind).newbyteorder("<")
         columns.append(np.frombuffer(body, little, rows, at).astype(kind))
         at += rows * little.itemsize
     texts, _ = read_texts(body, at)
-    return Readings(columns[0], columns[1], columns[2], columns[3], texts)
+    tag, time_ns, value, quality = columns
+    return Readings(tag, time_ns, value, quality, texts)

@@ -1,0 +1,158 @@
+"""What goes when the spool is full or its blocks too old: which, and the entry in the ledger that says so.
+
+Blocks on their way to an upstream are spared as long as others can go: they may be delivered, and then nothing is lost.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.block import Block
+from gateway.spool import record
+from gateway.spool.delivery import FIRST
+from gateway.spool.front import Entry
+from gateway.spool.keeper import Keeper
+from gateway.spool.schema import PAGE, Insert, Stored
+from gateway.spool.stock import Stock
+from gateway.spool.thinning import split
+
+FRONT_BYTES: Final = 64 << 20  # in memory, when the disk can't be used
+SLACK: Final = 8 * PAGE  # what trees and small tables may grow in one transaction
+PIECES: Final = 64  # room is made in pieces of this fraction, so that one event tells of many blocks
+SANE_NS: Final = 1_577_836_800_000_000_000  # 2020: an older reading was taken before the clock was set
+
+
+class Room:
+    """Keeps the spool within `max_size` and `max_age`, by the policy `when_full`."""
+
+    def __init__(self, stock: Stock, keeper: Keeper) -> None:
+        self._stock = stock
+        self._keeper = keeper
+        self._front_bytes = min(FRONT_BYTES, stock.settings.max_size)
+        self._thinned = FIRST  # where thinning goes on
+
+    async def too_old(self) -> list[Stored]:
+        """Blocks on disk that `max_age` ends; nothing while nobody knows what time it is."""
+        stock = self._stock
+        if not stock.clock.stamp.synchronised:
+            return []
+        limit = stock.clock.now_ns() - int(stock.settings.max_age * 1e9)
+        offered = stock.offered()
+        for entry in [entry for entry in stock.front if entry.seq not in offered]:
+            if SANE_NS <= _first_ns(entry.block) < limit:
+                self._lose_entry(entry, "spool_age")
+        found = await self._keeper.oldest(stock.settings.max_size, FIRST, offered, limit)
+        return self._lose([stored for stored in found if stored.first_ns >= SANE_NS], "spool_age")
+
+    async def make(self, inserts: list[Insert], delete: list[Stored]) -> tuple[list[Stored], list[Insert]]:
+        """Room for `inserts`, when `delete` goes anyway: what else to delete, and what to store again, thinned."""
+        settings = self._stock.settings
+        wanted = sum(insert.size for insert in inserts) + SLACK - sum(stored.size for stored in delete)
+        missing = self._keeper.usage.bytes + wanted - settings.max_size
+        if self._keeper.full and self._stock.front.bytes > self._front_bytes // 2:
+            missing = max(missing, wanted)  # the device is full and memory fills up: old blocks give their pages
+        if missing <= 0:
+            return [], []
+        if settings.when_full == "drop-newest":
+            self._refuse(inserts)
+            return [], []
+        size, gone, again = max(missing, settings.max_size // PIECES), list[Stored](), list[Insert]()
+        if settings.when_full == "thin":
+            gone, again, freed = await self._thin(2 * size)
+            missing -= freed
+        if missing > 0:
+            spared = {stored.seq for stored in (*delete, *gone)} | {insert.seq for insert in again}
+            more = await self._drop(max(missing, size), missing, frozenset(spared))
+            missing -= sum(stored.size for stored in more)
+            gone += more
+        for insert in inserts:  # larger than the whole spool
+            if missing <= 0:
+                break
+            entry = self._stock.front.get(insert.seq)
+            if entry is not None and not insert.block.events:
+                self._lose_entry(entry, "spool_full")
+                missing -= insert.size
+        return gone, again
+
+    async def _drop(self, size: int, least: int, known: frozenset[int]) -> list[Stored]:
+        victims = await self._keeper.oldest(size, FIRST, known | self._stock.offered())
+        gone = self._lose(victims, "spool_full")
+        freed = sum(stored.size for stored in gone)
+        if freed < least:
+            known |= {stored.seq for stored in gone}
+            victims = await self._keeper.oldest(least - freed, FIRST, known)
+            gone += self._lose(victims, "spool_full", spare=False)
+        return gone
+
+    def _refuse(self, inserts: list[Insert]) -> None:
+        offered = self._stock.offered()
+        for insert in inserts:
+            entry = self._stock.front.get(insert.seq)
+            if entry is not None and insert.seq not in offered and not insert.block.events:
+                self._lose_entry(entry, "spool_full")
+
+    async def _thin(self, size: int) -> tuple[list[Stored], list[Insert], int]:
+        found = await self._keeper.oldest(size, self._thinned, self._stock.offered())
+        # The oldest half is thinned again and again, the newest half stays as it is.
+        middle = self._keeper.last - self._keeper.usage.blocks // 2
+        self._thinned = found[-1].seq if found and found[-1].seq < middle else FIRST
+        offered, freed = self._stock.offered(), 0
+        gone: list[Stored] = []
+        again: list[Insert] = []
+        for stored in found:
+            block, pending = stored.block, self._stock.still_needed(stored.seq, stored.pending)
+            if block is None or block.events or stored.seq in offered or not pending:
+                continue
+            stays, goes = split(block, stored.level)
+            if not len(goes.readings):
+                continue
+            self._stock.lose("spool_full", stored.seq, goes, pending)
+            freed += stored.size
+            if len(stays.readings):
+                again.append(Insert(stored.seq, stays, pending, record.encode(stays), stored.level + 1))
+                freed -= again[-1].size
+            else:
+                gone.append(stored)
+        return gone, again, freed
+
+    def keep_front(self) -> None:
+        """Without a disk that takes blocks the front is the spool: keep it within its bound."""
+        front, bound = self._stock.front, self._front_bytes
+        if self._keeper.ready and not self._keeper.full:
+            bound = max(bound, FRONT_BYTES)
+        if front.bytes <= bound:
+            return
+        newest, offered = self._stock.settings.when_full == "drop-newest", self._stock.offered()
+        entries = [entry for entry in front if not entry.storing and entry.seq not in offered]
+        for entry in reversed(entries) if newest else entries:
+            if front.bytes <= (bound if newest else bound - bound // PIECES):
+                return
+            if not (newest and entry.block.events):
+                self._lose_entry(entry, "spool_full")
+
+    def lose_damaged(self, stored: Stored, pending: frozenset[str]) -> None:
+        """Count a damaged record; `pending` are those who came across it."""
+        stock = self._stock
+        stock.ledger.add_damaged(stored, pending)
+        stock.counters.lost["spool_corrupt"] += stored.rows
+        for name in pending & stock.everybody:
+            stock.deliveries[name].backlog -= stored.rows
+
+    def _lose(self, victims: list[Stored], reason: str, *, spare: bool = True) -> list[Stored]:
+        offered = self._stock.offered() if spare else frozenset[int]()
+        found = [stored for stored in victims if stored.seq not in offered]
+        for stored in found:
+            pending = self._stock.still_needed(stored.seq, stored.pending)
+            if stored.block is None:
+                self.lose_damaged(stored, pending)
+            elif pending:
+                self._stock.lose(reason, stored.seq, stored.block, pending)
+        return found
+
+    def _lose_entry(self, entry: Entry, reason: str) -> None:
+        self._stock.front.remove(entry.seq)
+        self._stock.lose(reason, entry.seq, entry.block, entry.pending)
+
+
+def _first_ns(block: Block) -> int:
+    return int(block.readings.time_ns.min()) if len(block.readings) else block.sealed_ns

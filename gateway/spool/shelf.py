@@ -1,0 +1,48 @@
+"""Where deliveries find their blocks: the front, and the disk behind it."""
+
+from __future__ import annotations
+
+from gateway.spool.delivery import FIRST
+from gateway.spool.front import Front
+from gateway.spool.keeper import Keeper
+from gateway.spool.schema import Stored
+from gateway.spool.stock import Stock
+from gateway.spool.writer import Writer
+
+
+class DiskShelf:
+    """Implements `delivery.Shelf`."""
+
+    def __init__(self, stock: Stock, keeper: Keeper, writer: Writer) -> None:
+        self.front: Front = stock.front
+        self.doomed: set[int] = stock.doomed
+        self._stock = stock
+        self._keeper = keeper
+        self._writer = writer
+
+    @property
+    def newest(self) -> int:
+        """The number of the newest sealed block."""
+        return self._stock.segment.number
+
+    @property
+    def stored(self) -> int:
+        """The highest number on disk, FIRST where the disk can't be read."""
+        return self._keeper.last if self._keeper.ready else FIRST
+
+    async def read(self, upstream: str, after: int, last: int) -> list[Stored]:
+        """Blocks from the disk; damaged ones among them are reported as lost. SpoolError."""
+        found = await self._keeper.read(upstream, after, last)
+        for stored in found:
+            if stored.block is None and not stored.newer:
+                self._writer.damaged(stored, upstream)
+        return found
+
+    def acknowledged(self, upstream: str, seq: int) -> None:
+        """The upstream needs a block no more."""
+        entry = self.front.get(seq)
+        if entry is not None:
+            self._stock.release(entry, upstream)
+        if entry is None or entry.storing:
+            self._stock.changed.set()
+        self._writer.count()

@@ -1,0 +1,130 @@
+"""What the spool holds: the open segment, sealed blocks in memory, who still needs what, and what was lost. No I/O."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from gateway.block import Block
+from gateway.readings import TagTable
+from gateway.runtime.clock import Clock
+from gateway.runtime.counters import SpoolCounters
+from gateway.spool.delivery import UpstreamDelivery
+from gateway.spool.front import Entry, Front
+from gateway.spool.losses import NO_TAG, Ledger
+from gateway.spool.segment import Segment
+from gateway.spool.settings import SpoolSettings
+
+FIRST_EVENT: Final = 1
+
+Told = Callable[[Mapping[str, object]], None]
+
+
+class Stock:
+    """Shared by those who fill it (spool), empty it (deliveries) and write it down (writer, room)."""
+
+    def __init__(
+        self,
+        settings: SpoolSettings,
+        gateway: str,
+        table: TagTable,
+        clock: Clock,
+        counters: SpoolCounters,
+        boot: str,
+        told: Told | None,
+    ) -> None:
+        self.settings = settings
+        self.gateway = gateway
+        self.clock = clock
+        self.counters = counters
+        self.segment = Segment(boot, table, settings.seal.max_readings)
+        self.front = Front()
+        self.ledger = Ledger()
+        self.deliveries: dict[str, UpstreamDelivery] = {}
+        self.doomed: set[int] = set()  # blocks that are being dropped from the disk at this moment
+        self.changed = asyncio.Event()  # something may have to be written
+        self._next_event = FIRST_EVENT
+        self._told = told
+
+    @property
+    def everybody(self) -> frozenset[str]:
+        """All upstreams."""
+        return frozenset(self.deliveries)
+
+    def now(self) -> float:
+        """Loop time in seconds."""
+        return asyncio.get_running_loop().time()
+
+    def seal(self) -> None:
+        """Close the open block and offer it."""
+        arrived = self.segment.since
+        if arrived is not None:
+            for block in self.segment.take(self.clock.now_ns(), self.clock.stamp):
+                self.admit(block, self.everybody, arrived)
+
+    def admit(self, block: Block, pending: frozenset[str], arrived: float) -> None:
+        """Take a sealed block that some upstreams need."""
+        if not pending:
+            return
+        self.front.add(Entry(block.id.number, block, pending, arrived))
+        for name in pending:
+            delivery = self.deliveries[name]
+            delivery.backlog += len(block.readings)
+            delivery.wake()
+        self.changed.set()
+
+    def release(self, entry: Entry, upstream: str) -> None:
+        """An upstream needs a block of the front no more."""
+        entry.pending -= {upstream}
+        if not entry.pending and not entry.storing:
+            self.front.remove(entry.seq)
+
+    def offered(self) -> frozenset[int]:
+        """Blocks on their way to some upstream."""
+        return frozenset().union(*(delivery.offered for delivery in self.deliveries.values()))
+
+    def still_needed(self, seq: int, pending: frozenset[str]) -> frozenset[str]:
+        """Those of `pending` who exist and have not acknowledged the block meanwhile."""
+        found = self.deliveries
+        return frozenset(name for name in pending if name in found and seq not in found[name].acked)
+
+    # what was lost
+
+    def lose(self, reason: str, seq: int, block: Block, pending: frozenset[str]) -> None:
+        """Count a block, or the part of it that goes, as lost to some upstreams."""
+        rows = self.ledger.add_block(reason, block, pending)
+        self.counters.lost[reason] += rows
+        for name in pending:
+            self.deliveries[name].dropped(seq, block.id, rows)
+        self.changed.set()
+
+    def lose_readings(self, reason: str, tags: Iterable[str], from_ns: int, to_ns: int, count: int | None) -> None:
+        """Count readings that never came to be a block; None where nobody knows how many."""
+        named = dict.fromkeys(tags, 0) | {NO_TAG: count or 0}
+        self.counters.lost[reason] += count or 0
+        self.ledger.add(reason, self.everybody, named, from_ns, to_ns, unknown=count is None)
+        self.changed.set()
+
+    def tell_losses(self) -> None:
+        """Turn the ledger into `loss` events, each for the upstreams that lost something."""
+        now_ns = self.clock.now_ns()
+        for upstreams, fields in self.ledger.take():
+            event = self.render("loss", now_ns, fields)
+            block = self.segment.event_block(event, now_ns, self.clock.stamp)
+            self.admit(block, upstreams & self.everybody, self.now())
+
+    def render(self, kind: str, time_ns: int, fields: Mapping[str, object]) -> bytes:
+        """An event as it goes over the wire."""
+        head = {
+            "gateway": self.gateway,
+            "boot": self.segment.boot,
+            "seq": self._next_event,
+            "time": time_ns // 1_000_000,
+        }
+        self._next_event += 1
+        body = {**head, "event": kind, **fields}
+        if self._told is not None:
+            self._told(body)
+        return json.dumps(body, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()

@@ -1,0 +1,306 @@
+"""The spool's database: plain blocking calls for the disk's thread. Foreign errors become SpoolError here.
+
+Sequence numbers outside count from 1 in each start of the daemon, blocks of earlier starts have numbers below 1; so
+they are known before the file is. Inside they are shifted by the highest number found when it was first opened.
+"""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from gateway.block import Block
+from gateway.errors import CodecError, SpoolError
+from gateway.readings import TagTable
+from gateway.spool import record
+from gateway.spool.ballast import Ballast
+from gateway.spool.schema import PAGE, PRAGMAS, TABLES, VERSION, Changes, Insert, Stored, Usage
+
+READ_BLOCKS: Final = 256
+READ_ROWS: Final = 20_000
+_COLUMNS: Final = "b.seq, b.rows, b.first_ns, b.level, b.context, b.data"
+FAILURES: Final = (sqlite3.Error, OSError, UnicodeDecodeError, OverflowError)  # all that sqlite3 was seen to raise
+
+
+class DamagedError(SpoolError):
+    """The file is no database or its pages contradict each other: set it aside, save what can be read."""
+
+
+class FullError(SpoolError):
+    """No space left on the device."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Foreign errors as ours, named by what the caller does."""
+    try:
+        yield
+    except FAILURES as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL or getattr(error, "errno", 0) in {errno.ENOSPC, errno.EDQUOT}:
+            raise FullError("no space left on the device") from error
+        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} or isinstance(error, UnicodeDecodeError):
+            raise DamagedError(f"damaged: {error}") from error
+        raise SpoolError(str(error) or type(error).__name__) from error
+
+
+class Store:
+    """One connection to one file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.shift: int | None = None  # number inside = number outside + shift
+        self._ballast = Ballast(path.with_name(path.name + ".ballast"))
+        self._db: sqlite3.Connection | None = None
+        self._blocks = 0
+        self._upstreams: dict[str, int] = {}
+        self._committed: dict[str, int] = {}
+        self._contexts: dict[tuple[str, str], int] = {}
+        self._known: dict[int, record.Context] = {}
+
+    @property
+    def db(self) -> sqlite3.Connection:
+        """The connection; SpoolError where it is closed."""
+        if self._db is None:
+            raise SpoolError("the database is not open")
+        return self._db
+
+    def connect(self) -> int:
+        """Open or make the file; returns the highest number inside. SpoolError, DamagedError."""
+        with translated():
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._db = db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            for pragma in PRAGMAS:
+                db.execute(pragma)
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if version > VERSION:
+                raise DamagedError(f"written by a later release (version {version})")
+            db.execute("BEGIN IMMEDIATE")
+            for table in TABLES:
+                db.execute(table)
+            db.execute(f"PRAGMA user_version={VERSION}")
+            db.execute("COMMIT")
+            last: int = db.execute("SELECT coalesce(max(seq), 0) FROM block").fetchone()[0]
+            if last == 0:
+                db.execute("DELETE FROM context")
+                db.execute("DELETE FROM dictionary")
+            self._ballast.restore()
+            self.reload()
+            if self.shift is None:
+                self.shift = last
+            return last
+
+    def reload(self) -> None:
+        """Read the small tables again."""
+        with translated():
+            self._committed = {name: key for key, name in self.db.execute("SELECT id, name FROM upstream")}
+            self._forget_uncommitted()
+            (self._blocks,) = self.db.execute("SELECT count(DISTINCT seq) FROM delivery").fetchone()
+
+    def close(self) -> None:
+        """Close the connection, whatever state it is in."""
+        if self._db is not None:
+            with translated():
+                self._db.close()
+        self._db = None
+
+    # reading
+
+    def read(self, upstream: str, after: int, last: int) -> list[Stored]:
+        """The next unacknowledged blocks of an upstream with after < seq <= last; empty where there is none."""
+        key, shift = self._upstreams.get(upstream), self.shift or 0
+        if key is None:
+            return []
+        query = (
+            f"SELECT {_COLUMNS} FROM delivery d JOIN block b ON b.seq = d.seq"  # noqa: S608  # constants only
+            " WHERE d.upstream = ? AND d.seq > ? AND d.seq <= ? ORDER BY d.seq LIMIT ?"
+        )
+        with translated():
+            cursor = self.db.execute(query, (key, after + shift, last + shift, READ_BLOCKS))
+            found, rows = [], 0
+            for row in cursor:
+                found.append(self._stored(row))
+                rows += found[-1].rows
+                if rows >= READ_ROWS:
+                    break
+            return found
+
+    def oldest(self, size: int, after: int, protected: frozenset[int], before_ns: int | None = None) -> list[Stored]:
+        """The oldest blocks with seq > after, together at least `size` bytes, without the protected ones.
+
+        With `before_ns` it stops at the first block whose oldest reading is younger.
+        """
+        shift = self.shift or 0
+        query = f"SELECT {_COLUMNS} FROM block b WHERE b.seq > ? ORDER BY b.seq"  # noqa: S608  # constants only
+        found, total = [], 0
+        with translated():
+            for row in self.db.execute(query, (after + shift,)):
+                if before_ns is not None and row[2] >= before_ns:
+                    break
+                if row[0] - shift in protected or record.is_newer(row[5]):
+                    continue
+                found.append(self._stored(row, self._needed_by(row[0])))
+                total += found[-1].size
+                if total >= size:
+                    break
+        return found
+
+    def _needed_by(self, inside: int) -> frozenset[str]:
+        query = "SELECT 1 FROM delivery WHERE upstream = ? AND seq = ?"
+        return frozenset(
+            name for name, key in self._upstreams.items() if self.db.execute(query, (key, inside)).fetchone()
+        )
+
+    def _stored(self, row: tuple[int, int, int, int, int, bytes], pending: frozenset[str] = frozenset()) -> Stored:
+        inside, rows, first_ns, level, context, data = row
+        block, newer = None, record.is_newer(data)
+        if not newer:
+            try:
+                block = record.decode(data, self.context(context))
+            except CodecError:
+                block = None
+        return Stored(inside - (self.shift or 0), rows, first_ns, block, newer, level, len(data), pending)
+
+    def context(self, key: int) -> record.Context:
+        """What a block's context number means; CodecError where that is damaged."""
+        known = self._known.get(key)
+        if known is None:
+            query = "SELECT c.machine, c.dictionary, d.json FROM context c JOIN dictionary d ON d.digest = c.dictionary"
+            row = self.db.execute(query + " WHERE c.id = ?", (key,)).fetchone()
+            try:
+                table = TagTable.from_json(row[2]) if row is not None else None
+            except ValueError as error:
+                raise CodecError("its dictionary is damaged") from error
+            if table is None or table.digest != row[1]:
+                raise CodecError("its dictionary is missing or damaged")
+            known = self._known[key] = record.Context(table, row[0])
+        return known
+
+    # writing
+
+    def apply(self, changes: Changes) -> Usage:
+        """Make the changes in one transaction. FullError: nothing came, but what may go is gone."""
+        try:
+            self._transact(changes)
+        except FullError:
+            # Deletes and the checkpoint need space too: the ballast gives it.
+            self._ballast.release()
+            try:
+                self._transact(changes)
+            except FullError:
+                self._transact(Changes(delete=[], acked=changes.acked))
+                raise
+            finally:
+                self.checkpoint()
+                self._ballast.restore()
+        return self.usage()
+
+    def _transact(self, changes: Changes) -> None:
+        with self.transaction() as db:
+            blocks = self._blocks + len(changes.insert) - self._delete(changes.delete)
+            for name, seqs in changes.acked.items():
+                blocks -= self._acknowledge(name, seqs)
+            for insert in changes.insert:
+                self._insert(insert)
+            for key, value in changes.keep.items():
+                if value is None:
+                    db.execute("DELETE FROM kept WHERE key = ?", (key,))
+                else:
+                    db.execute("INSERT OR REPLACE INTO kept VALUES(?, ?)", (key, value))
+        self._blocks = blocks
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing; on the disk when it is left without an error."""
+        with translated():
+            db = self.db
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except FAILURES:
+                self._forget_uncommitted()
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+            self._committed = dict(self._upstreams)
+
+    def _forget_uncommitted(self) -> None:
+        self._contexts.clear()
+        self._known.clear()
+        self._upstreams = dict(self._committed)
+
+    def _delete(self, seqs: Sequence[int]) -> int:
+        shift = self.shift or 0
+        gone = self.db.executemany("DELETE FROM block WHERE seq = ?", ((seq + shift,) for seq in seqs)).rowcount
+        for key in self._upstreams.values():
+            self.db.executemany("DELETE FROM delivery WHERE upstream = ? AND seq = ?", ((key, s + shift) for s in seqs))
+        return max(0, gone)
+
+    def _acknowledge(self, name: str, seqs: Sequence[int]) -> int:
+        key, shift = self._upstreams.get(name), self.shift or 0
+        if key is None:
+            return 0
+        self.db.executemany("DELETE FROM delivery WHERE upstream = ? AND seq = ?", ((key, s + shift) for s in seqs))
+        others = ",".join(str(other) for other in self._upstreams.values())
+        needed = f"SELECT 1 FROM delivery WHERE upstream IN ({others}) AND seq = ?1"  # noqa: S608  # our own integers
+        query = f"DELETE FROM block WHERE seq = ?1 AND NOT EXISTS ({needed})"  # noqa: S608  # our own integers
+        return max(0, self.db.executemany(query, ((seq + shift,) for seq in seqs)).rowcount)
+
+    def _insert(self, insert: Insert) -> None:
+        block, inside = insert.block, insert.seq + (self.shift or 0)
+        rows = len(block.readings)
+        first_ns = int(block.readings.time_ns.min()) if rows else block.sealed_ns
+        row = (inside, rows, first_ns, insert.level, self._context_key(block), insert.data)
+        self.db.execute("INSERT OR REPLACE INTO block VALUES(?, ?, ?, ?, ?, ?)", row)
+        for name in sorted(insert.pending):
+            self.db.execute("INSERT OR REPLACE INTO delivery VALUES(?, ?, ?)", (self._upstream_key(name), inside, rows))
+
+    def _upstream_key(self, name: str) -> int:
+        key = self._upstreams.get(name)
+        if key is None:
+            key = self.db.execute("INSERT INTO upstream(name) VALUES(?) RETURNING id", (name,)).fetchone()[0]
+            self._upstreams[name] = key
+        return key
+
+    def _context_key(self, block: Block) -> int:
+        digest, machine = block.table.digest, block.clock.machine_boot
+        key = self._contexts.get((machine, digest))
+        if key is None:
+            db = self.db
+            found = db.execute(
+                "SELECT id FROM context WHERE machine = ? AND dictionary = ?", (machine, digest)
+            ).fetchone()
+            db.execute("INSERT OR IGNORE INTO dictionary VALUES(?, ?)", (digest, block.table.to_json()))
+            if found is None:
+                insert = "INSERT INTO context(machine, dictionary) VALUES(?, ?) RETURNING id"
+                found = db.execute(insert, (machine, digest)).fetchone()
+            key = self._contexts[machine, digest] = found[0]
+        return key
+
+    # size
+
+    def usage(self) -> Usage:
+        """Real bytes in use, and the oldest block of each upstream."""
+        query = "SELECT b.first_ns FROM delivery d JOIN block b USING(seq) WHERE d.upstream = ? ORDER BY d.seq LIMIT 1"
+        with translated():
+            db = self.db
+            (pages,) = db.execute("PRAGMA page_count").fetchone()
+            (free,) = db.execute("PRAGMA freelist_count").fetchone()
+            oldest = {name: db.execute(query, (key,)).fetchone() for name, key in self._upstreams.items()}
+        return Usage((pages - free) * PAGE, self._blocks, {n: row[0] for n, row in oldest.items() if row is not None})
+
+    def last_outside(self) -> int:
+        """The highest number in the file, counted as outside."""
+        with translated():
+            last: int = self.db.execute("SELECT coalesce(max(seq), 0) FROM block").fetchone()[0]
+        return last - (self.shift or 0)
+
+    def checkpoint(self) -> None:
+        """Move the log into the file and cut it to nothing: a flipped bit in the log costs all later commits."""
+        with translated():
+            self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

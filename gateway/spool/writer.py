@@ -1,0 +1,292 @@
+"""When and what is written: blocks that are old and unacknowledged, acknowledgements of stored blocks, the limits.
+
+One transaction at a time. Whatever is dropped and the event that tells so are in the same transaction, so a power cut
+between the two can't make a loss silent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Final
+
+from gateway.errors import SpoolError
+from gateway.spool import record
+from gateway.spool.front import Entry
+from gateway.spool.keeper import Keeper
+from gateway.spool.opening import ALIVE, LEDGER
+from gateway.spool.room import Room
+from gateway.spool.schema import Changes, Insert, Opening, Stored
+from gateway.spool.stock import Stock
+
+log = logging.getLogger(__name__)
+
+AHEAD: Final = 0.9  # of commit_interval: a commit takes time, and the promise holds when it is done
+ALIVE_EVERY_S: Final = 600.0
+TELL_S: Final = 1.0  # a loss is told at once; while it goes on, in growing distance
+TELL_LONGEST_S: Final = 60.0
+
+
+@dataclass(slots=True)
+class _Times:
+    """Loop times of what happened last."""
+
+    acked: float | None = None  # the oldest acknowledgement the disk doesn't know
+    told: float = -inf
+    tell_every: float = TELL_S
+    alive: float = 0.0
+    aged: float = 0.0
+
+
+class Writer:
+    """Owns what the disk has to be told."""
+
+    def __init__(self, stock: Stock, keeper: Keeper) -> None:
+        self._stock = stock
+        self._keeper = keeper
+        self._room = Room(stock, keeper)
+        self._one = asyncio.Lock()
+        self._times = _Times()
+        self._unkept: dict[str, bytes] = {}
+        self._forgotten: list[tuple[str, int]] = []
+        self._damaged: dict[int, tuple[Stored, frozenset[str]]] = {}
+        self._ledger_kept = b""
+        self._taken_over = False
+
+    async def open(self) -> None:
+        """Open the file, or open it again, and take over what stands in it. SpoolError."""
+        opening = await self._keeper.open(self._stock.everybody, self._stock.clock.now_ns())
+        self._take_over(opening)
+        now = self._stock.now()
+        self._times.alive = self._times.aged = now
+
+    def _take_over(self, opening: Opening) -> None:
+        stock, now_ns = self._stock, self._stock.clock.now_ns()
+        if not self._taken_over:
+            self._taken_over, self._ledger_kept = True, opening.ledger
+            stock.ledger.load(opening.ledger, stock.everybody)
+            if opening.unclean_since_ns is not None:
+                stock.lose_readings("power", (), min(opening.unclean_since_ns, now_ns), now_ns, None)
+        if opening.damage:
+            log.error("spool: %s: set aside as %s", opening.damage, opening.aside)
+            if opening.lost != 0:
+                stock.lose_readings("spool_corrupt", (), opening.lost_from_ns or now_ns, now_ns, opening.lost)
+        for name, delivery in stock.deliveries.items():
+            waiting = sum(len(entry.block.readings) for entry in stock.front if name in entry.pending)
+            delivery.backlog = opening.backlog.get(name, 0) + waiting - sum(delivery.acked.values())
+            delivery.disk_oldest_ns = opening.usage.oldest_ns.get(name, 0)
+            delivery.look_again()
+        self.count()
+
+    # what is to be written
+
+    def forget(self, upstream: str) -> None:
+        """Drop an upstream's deliveries on disk up to the newest block there."""
+        self._forgotten.append((upstream, self._keeper.last))
+        self._stock.changed.set()
+
+    def damaged(self, stored: Stored, upstream: str) -> None:
+        """A record that was read is damaged: it is counted as lost and deleted with the next commit."""
+        pending = self._damaged.get(stored.seq, (stored, frozenset[str]()))[1] | {upstream}
+        self._damaged[stored.seq] = (stored, pending)
+        self._stock.changed.set()
+
+    async def remember(self, key: str, value: bytes) -> None:
+        """See `Spool.remember`."""
+        self._unkept[key] = value
+        if not self._keeper.ready:
+            return
+        try:
+            await self._keeper.apply(Changes(keep={key: value}))
+        except SpoolError:
+            return
+        if self._unkept.get(key) is value:
+            del self._unkept[key]
+
+    async def recall(self, key: str) -> bytes | None:
+        """See `Spool.recall`."""
+        if key in self._unkept:
+            return self._unkept[key]
+        try:
+            return await self._keeper.recall(key) if self._keeper.ready else None
+        except SpoolError:
+            return None
+
+    def keep_front(self) -> None:
+        """Keep the memory front within its bound."""
+        self._room.keep_front()
+        self.count()
+
+    def count(self) -> None:
+        """Bring the counters up to date."""
+        counters, usage = self._stock.counters, self._keeper.usage
+        counters.memory_bytes = self._stock.front.bytes
+        counters.disk_bytes = usage.bytes
+        counters.blocks = len(self._stock.front) + usage.blocks
+
+    # when
+
+    async def run(self) -> None:
+        """Write what is due until cancelled."""
+        changed = self._stock.changed
+        while True:
+            changed.clear()
+            now = self._stock.now()
+            due = self._due(now)
+            if due <= now:
+                await self._serve(now)
+                continue
+            try:
+                async with asyncio.timeout(None if due == inf else due - now):
+                    await changed.wait()
+            except TimeoutError:
+                continue
+
+    def _due(self, now: float) -> float:
+        stock, keeper, times = self._stock, self._keeper, self._times
+        tell = self._tell_due(now)
+        if not keeper.ready:
+            return min(keeper.retry_at, tell)
+        if times.acked is None and any(delivery.acked for delivery in stock.deliveries.values()):
+            times.acked = now
+        write = min(
+            self._commit_due(),
+            inf if times.acked is None else times.acked + stock.settings.commit_interval,
+            now if self._damaged or self._forgotten or self._unkept else inf,
+        )
+        aged = times.aged + self._age_every() if len(stock.front) or keeper.usage.blocks else inf
+        return min(tell, max(write, keeper.retry_at) if keeper.full else write, aged, times.alive + ALIVE_EVERY_S)
+
+    def _commit_due(self) -> float:
+        oldest = self._stock.front.first()
+        return inf if oldest is None else oldest.arrived + AHEAD * self._stock.settings.commit_interval
+
+    def _tell_due(self, now: float) -> float:
+        return max(now, self._times.told + self._times.tell_every) if self._stock.ledger else inf
+
+    def _age_every(self) -> float:
+        return min(60.0, self._stock.settings.max_age / 10)
+
+    async def _serve(self, now: float) -> None:
+        if self._tell_due(now) <= now:
+            self._tell(now)
+        if self._keeper.ready:
+            if self._commit_due() <= now:
+                self._stock.seal()  # one commit for both halves of the interval
+            await self.commit(old_only=True)
+        elif self._keeper.retry_at <= now:
+            async with self._one:
+                await self._reopen()
+
+    def _tell(self, now: float) -> None:
+        times = self._times
+        goes_on = now - times.told < 2 * times.tell_every
+        times.tell_every = min(2 * times.tell_every, TELL_LONGEST_S) if goes_on else TELL_S
+        times.told = now
+        self._stock.tell_losses()
+
+    async def _reopen(self) -> None:
+        try:
+            await self.open()
+        except SpoolError as error:
+            log.debug("spool: still in memory: %s", error)
+
+    # how
+
+    async def commit(self, *, old_only: bool = False) -> None:
+        """Write everything unacknowledged (with `old_only`: if the oldest of it is due). Never raises SpoolError."""
+        async with self._one:
+            if not self._keeper.ready:
+                return
+            try:
+                await self._commit(old_only=old_only)
+            except SpoolError as error:
+                log.debug("spool: commit failed: %s", error)
+        self.count()
+
+    async def _commit(self, *, old_only: bool) -> None:
+        stock, now = self._stock, self._stock.now()
+        while self._forgotten:
+            await self._keeper.forget(*self._forgotten[0])
+            del self._forgotten[0]
+        delete = self._condemn()
+        if self._times.aged + self._age_every() <= now:
+            self._times.aged = now
+            delete += await self._room.too_old()
+        rewritten: list[Insert] = []
+        inserts: list[Insert] = []
+        if not old_only or delete or self._commit_due() <= now:
+            inserts = await self._encode(list(stock.front))
+            more, rewritten = await self._room.make(inserts, delete)
+            delete += more
+            if stock.ledger and (delete or rewritten or not old_only):
+                stock.tell_losses()
+                known = {insert.seq for insert in inserts}
+                inserts += await self._encode([entry for entry in stock.front if entry.seq not in known])
+        await self._write(delete, rewritten, inserts, now)
+
+    def _condemn(self) -> list[Stored]:
+        damaged, self._damaged = self._damaged, {}
+        for stored, pending in damaged.values():
+            self._room.lose_damaged(stored, pending)
+        return [stored for stored, _ in damaged.values()]
+
+    async def _encode(self, entries: Sequence[Entry]) -> list[Insert]:
+        if not entries:
+            return []
+        blocks = [entry.block for entry in entries]
+        records = await self._keeper.work(lambda: [record.encode(block) for block in blocks])
+        return [Insert(e.seq, e.block, e.pending, data) for e, data in zip(entries, records, strict=True)]
+
+    async def _write(self, delete: list[Stored], rewritten: list[Insert], inserts: list[Insert], now: float) -> None:
+        stock = self._stock
+        entries = [entry for insert in inserts if (entry := stock.front.get(insert.seq)) is not None]
+        needed = {entry.seq: entry.pending for entry in entries}
+        inserts = [replace(insert, pending=needed[insert.seq]) for insert in inserts if insert.seq in needed]
+        acked = {name: list(delivery.acked) for name, delivery in stock.deliveries.items() if delivery.acked}
+        ledger = stock.ledger.to_json()
+        keep: dict[str, bytes | None] = dict(self._unkept)
+        if ledger != self._ledger_kept:
+            keep[LEDGER] = ledger or None
+        alive = self._times.alive + ALIVE_EVERY_S <= now
+        if not (delete or rewritten or inserts or acked or keep or alive):
+            return
+        keep[ALIVE] = stock.clock.now_ns().to_bytes(8, "little")
+        gone = [*(stored.seq for stored in delete), *(insert.seq for insert in rewritten)]
+        changes = Changes(gone, acked, [*rewritten, *inserts], keep)
+        stock.doomed.update(gone)
+        for entry in entries:
+            entry.storing = True
+        try:
+            await self._keeper.apply(changes)
+            self._settle(changes, entries, ledger, now)
+        finally:
+            stock.doomed.difference_update(gone)
+            for entry in entries:
+                entry.storing = False
+                if not entry.pending:
+                    stock.front.remove(entry.seq)
+        if acked and not self._keeper.usage.blocks:
+            await self._keeper.checkpoint()
+
+    def _settle(self, changes: Changes, entries: list[Entry], ledger: bytes, now: float) -> None:
+        stock = self._stock
+        self._ledger_kept, self._times.alive, self._times.acked = ledger, now, None
+        for key, value in changes.keep.items():
+            if self._unkept.get(key) is value:
+                self._unkept.pop(key, None)
+        for entry in entries:
+            stock.front.remove(entry.seq)
+        if entries:
+            self._keeper.last = max(self._keeper.last, entries[-1].seq)
+        stock.counters.committed += len(entries)
+        for name, delivery in stock.deliveries.items():
+            for seq in changes.acked.get(name, ()):
+                delivery.acked.pop(seq, None)
+            delivery.disk_oldest_ns = self._keeper.usage.oldest_ns.get(name, 0)
+            if changes.delete:
+                delivery.purge(changes.delete)
+                delivery.look_again()
