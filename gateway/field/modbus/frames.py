@@ -101,7 +101,7 @@ def find_rtu(data: bytes | bytearray, expected: RtuExpectation) -> bytes | None:
         if len(frame) < size:
             return None
         if crc16(frame) == 0:
-            if size != expected.size + 3 and frame[1] != expected.function | 0x80:
+            if (frame[1], size) not in {(expected.function, expected.size + 3), (expected.function | 0x80, 5)}:
                 raise GarbledError(
                     f"function {frame[1]} with {size - 3} bytes answered to function {expected.function}"
                 )
