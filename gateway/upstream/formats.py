@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from gateway.upstream.columns import ColumnsPayload
 from gateway.upstream.conversation import Context, Conversation
 from gateway.upstream.json import JsonPayload
-from gateway.upstream.payload import Payload, Properties5, Selection
+from gateway.upstream.payload import Payload, Properties5
 from gateway.upstream.plain import Plain
 
 
@@ -23,12 +24,13 @@ def _payload(context: Context) -> Payload:
         None if expiry is None else max(1, round(expiry)),
         "application/zstd" if compressed else "",
     )
-    selection = Selection(settings.select)
+    if settings.format == "columns":
+        return ColumnsPayload(context.identity, settings.topic, properties=properties, select=settings.select)
     return JsonPayload(
         context.identity,
         settings.topic,
-        selection=selection,
         properties=properties,
+        select=settings.select,
         time_unit=settings.time_unit,
         compress=compressed,
     )

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.block import Block
-from gateway.readings import Mask, TagTable
 from gateway.upstream.identity import Identity
 from gateway.upstream.message import Message, pack_properties
-from gateway.upstream.select import mask
 
 
 class Payload(Protocol):
@@ -20,17 +18,6 @@ class Payload(Protocol):
 
     def dictionary(self, block: Block) -> Message | None:
         """The retained message a receiver needs before the block's, where there is one."""
-
-
-class Selection:
-    """`select:` over any table: which tag indices may leave."""
-
-    def __init__(self, patterns: list[str] | None) -> None:
-        self._patterns = patterns
-
-    def mask(self, table: TagTable) -> Mask | None:
-        """One truth per tag; None where everything may leave."""
-        return None if self._patterns is None else mask(self._patterns, table)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class _Work:
     """A block on its way. `left` counts its messages that are not acknowledged."""
 
     block: Block
-    limit: int  # the messages were cut for
+    shape: list[int]  # readings of each message: what was done holds only for messages cut the same way
     done: bytearray
     left: int
     shed: int = 0  # messages that found no room while their topic is refused
@@ -89,7 +89,7 @@ class Sender:
         self._max_window = window
         self._ack_timeout_s = ack_timeout_s
         self._suspicion = Suspicion(max_message)
-        self._done: dict[BlockId, tuple[int, bytes]] = {}
+        self._done: dict[BlockId, tuple[list[int], bytes]] = {}
         self._order = 0
         self._clear()
 
@@ -167,7 +167,8 @@ class Sender:
             return  # on its way already, or it ended every connection so far
         messages = self._payload.messages(block, limit)
         known = self._done.pop(block.id, None)
-        done = bytearray(known[1] if known is not None and known[0] == limit else bytes(len(messages)))
+        shape = [message.readings for message in messages]
+        done = bytearray(known[1] if known is not None and known[0] == shape else bytes(len(messages)))
         left = done.count(0)
         if not left:
             self._delivery.acknowledge(block)
@@ -177,7 +178,7 @@ class Sender:
         if dictionary is not None and dictionary.topic not in self._dictionaries:
             self._dictionaries.add(dictionary.topic)
             self.outbox.put(dictionary)
-        work = self._work[block.id] = _Work(block, limit, done, left)
+        work = self._work[block.id] = _Work(block, shape, done, left)
         for index, message in enumerate(messages):
             if not done[index]:
                 self._ready.append(self._item(message, work, index))
@@ -350,7 +351,7 @@ class Sender:
 
     def _remember(self, work: _Work) -> None:
         if any(work.done):
-            self._done[work.block.id] = (work.limit, bytes(work.done))
+            self._done[work.block.id] = (work.shape, bytes(work.done))
             if len(self._done) > REMEMBERED:
                 del self._done[next(iter(self._done))]
 
