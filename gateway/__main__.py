@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +35,17 @@ def _version(*, value: bool) -> None:
     if value:
         print(f"gateway {__version__}")
         raise typer.Exit
+
+
+scan = typer.Typer(
+    no_args_is_help=True, help="Find devices and their registers; prints YAML that pastes into a configuration."
+)
+audit = typer.Typer(no_args_is_help=True, help="The log of every write.")
+app.add_typer(scan, name="scan")
+app.add_typer(audit, name="audit")
+
+DEFAULT_CONFIG = Path("/etc/gateway/gateway.yaml")
+OptionalConfigFile = Annotated[Path, typer.Argument(metavar="[FILE]", help="the daemon's configuration")]
 
 
 @app.callback()
@@ -98,6 +111,207 @@ def schema() -> None:
     from gateway.config.schema import schema as build
 
     print(json.dumps(build(), indent=2))
+
+
+@app.command(epilog="Example: gateway warm")
+def warm(*, as_json: AsJson = False) -> None:
+    """Compile every kernel into the cache, so that the daemon starts fast; done at install time."""
+    from gateway.app.kernels import warm_kernels
+
+    def progress(name: str, number: int, count: int) -> None:
+        print(f"[{number + 1}/{count}] {name}", file=sys.stderr)
+
+    report = warm_kernels(None if as_json else progress)
+    where = str(report.cache.directory) if report.cache.directory else ""
+    if as_json:
+        figures = {"kernels": report.kernels, "compiled": report.compiled, "seconds": round(report.seconds, 3)}
+        print(json.dumps({**figures, "cache": where, "problem": report.problem}))
+        return
+    print(
+        f"{report.kernels} kernels ready, {report.compiled} compiled, {report.seconds:.1f} s, cache: {where or 'none'}"
+    )
+    if report.problem:
+        print(f"gateway: {report.problem}", file=sys.stderr)
+
+
+@app.command(epilog="Example: gateway demo --seconds 40 --outage 10")
+def demo(
+    *,
+    seconds: Annotated[float | None, typer.Option(min=1, help="end by itself after this time")] = None,
+    outage: Annotated[float | None, typer.Option(min=0, help="pull the broker for this long in mid-run")] = None,
+) -> None:
+    """Show the whole gateway at work: a simulated plant, an embedded broker and the real daemon between them."""
+    from gateway.tools.demo import demo as show
+
+    raise typer.Exit(show(seconds, outage))
+
+
+@app.command(epilog="Example: gateway probe gateway.yaml")
+def probe(
+    file: ConfigFile,
+    *,
+    connection: Annotated[str | None, typer.Option(help="only this connection")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read every tag once, singly and in blocks: value, time taken, and any difference between the two."""
+    from gateway.tools.probe import probe as look
+
+    with _mistakes():
+        raise typer.Exit(look(file, as_json=as_json, connection=connection))
+
+
+@app.command(epilog="Example: gateway simulate gateway.yaml --remap --out simulated.yaml")
+def simulate(
+    file: ConfigFile,
+    *,
+    remap: Annotated[bool, typer.Option("--remap", help="serve on free loopback ports instead")] = False,
+    out: Annotated[Path | None, typer.Option(help="write the configuration with the addresses in use")] = None,
+    seconds: Annotated[float | None, typer.Option(min=1, help="end by itself after this time")] = None,
+) -> None:
+    """Serve plausible devices for a configuration, at its addresses or on loopback."""
+    from gateway.tools.simulate import simulate as serve
+
+    with _mistakes():
+        raise typer.Exit(serve(file, remap=remap, out=out, seconds=seconds))
+
+
+@app.command(epilog="Example: gateway browse opc.tcp://192.168.10.7:4840 --values")
+def browse(
+    url: Annotated[str, typer.Argument(metavar="URL", help="opc.tcp://HOST:PORT")],
+    *,
+    pattern: Annotated[str | None, typer.Option("--filter", help="only variables whose path holds this text")] = None,
+    depth: Annotated[int, typer.Option(min=1, max=64, help="how deep to look")] = 8,
+    values: Annotated[bool, typer.Option("--values", help="show the live values")] = False,
+    config: Annotated[Path | None, typer.Option(help="log in as this configuration does")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the variables of an OPC UA server as YAML that pastes into a configuration."""
+    from gateway.tools.browse import browse as look
+
+    with _mistakes():
+        raise typer.Exit(look(url, pattern=pattern, depth=depth, values=values, as_json=as_json, config=config))
+
+
+@app.command(epilog="Example: gateway replay gateway.yaml recorded.csv --tag press.temperature --out kept.csv")
+def replay(
+    file: ConfigFile,
+    csv: Annotated[Path, typer.Argument(metavar="CSV", help="time, then a column per tag")],
+    *,
+    tag: Annotated[str | None, typer.Option(help="take the CSV's value column as this tag")] = None,
+    out: Annotated[Path | None, typer.Option(help="write what is kept: time,tag,value,quality")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="draw recorded against reconstructed (needs edge-gateway[plot])")
+    ] = None,
+    suggest: Annotated[bool, typer.Option("--suggest", help="propose a deviation from the noise")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what the pipeline would keep of recorded data: ratio, worst error, bytes per reading."""
+    from gateway.app.kernels import choose_cache
+
+    choose_cache()
+    from gateway.tools.replay import replay as run_through
+
+    with _mistakes():
+        raise typer.Exit(run_through(file, csv, tag, out, plot, as_json, suggest))
+
+
+@app.command(epilog="Example: gateway write gateway.yaml press.setpoint 900")
+def write(
+    file: ConfigFile,
+    tag: Annotated[str, typer.Argument(metavar="TAG", help="full name, as press.setpoint")],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="engineering value: a number, true, false or text")],
+) -> None:
+    """Write one tag through the running daemon, with all its checks; prints the value read back."""
+    from gateway.tools.remote import ask, typed
+
+    result = ask(file, "write", {"tag": tag, "value": typed(file, tag, value)})
+    print(json.dumps(result, ensure_ascii=False))
+    raise typer.Exit(0 if result.get("status") == "ok" else 1)
+
+
+@app.command(epilog="Example: gateway acknowledge gateway.yaml press.temperature")
+def acknowledge(file: ConfigFile, tag: Annotated[str, typer.Argument(metavar="TAG", help="full name")]) -> None:
+    """Acknowledge a tag's alarm in the running daemon."""
+    from gateway.tools.remote import ask
+
+    print(json.dumps(ask(file, "acknowledge", {"tag": tag})))
+
+
+@app.command(epilog="Example: gateway reload /etc/gateway/gateway.yaml")
+def reload(file: OptionalConfigFile = DEFAULT_CONFIG) -> None:
+    """Let the running daemon read its configuration again; a wrong one changes nothing."""
+    from gateway.tools.remote import ask
+
+    result = ask(file, "reload", {})
+    print(json.dumps(result, ensure_ascii=False))
+    raise typer.Exit(0 if result.get("result") == "applied" else 1)
+
+
+@app.command(epilog="Example: gateway trace press")
+def trace(
+    device: Annotated[str, typer.Argument(metavar="DEVICE", help="as in the configuration")],
+    file: OptionalConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Print every frame of one device of the running daemon until Ctrl-C."""
+    from gateway.tools.remote import follow
+
+    follow(file, "trace", {"device": device})
+
+
+@scan.command("modbus-tcp", epilog="Example: gateway scan modbus-tcp 192.168.10.5 --units 1-4")
+def scan_modbus_tcp(
+    host: Annotated[str, typer.Argument(metavar="HOST")],
+    *,
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 502,
+    rtu: Annotated[bool, typer.Option("--rtu", help="RTU frames over TCP (a transparent converter)")] = False,
+    units: Annotated[str, typer.Option(help="unit ids to try")] = "1-16,247,255",
+    registers: Annotated[str, typer.Option(help="addresses to try")] = "0-999",
+    as_json: AsJson = False,
+) -> None:
+    """Find units behind a Modbus TCP server and the registers that answer; reads only, gently paced."""
+    from gateway.tools.scan import scan_modbus_tcp as look
+
+    with _mistakes():
+        raise typer.Exit(look(host, port=port, rtu=rtu, units=units, registers=registers, as_json=as_json))
+
+
+@scan.command("modbus-rtu", epilog="Example: gateway scan modbus-rtu /dev/serial/by-id/usb-FTDI-if00 --baudrate 19200")
+def scan_modbus_rtu(
+    port: Annotated[str, typer.Argument(metavar="PORT", help="the serial port")],
+    *,
+    baudrate: Annotated[int | None, typer.Option(help="only this one")] = None,
+    parity: Annotated[str | None, typer.Option(help="only this one: none, even or odd")] = None,
+    units: Annotated[str, typer.Option(help="unit ids to try")] = "1-16",
+    registers: Annotated[str, typer.Option(help="addresses to try")] = "0-299",
+    as_json: AsJson = False,
+) -> None:
+    """Find baud rate, parity and units of a serial line and the registers that answer; reads only."""
+    from gateway.tools.scan import scan_modbus_rtu as look
+
+    with _mistakes():
+        raise typer.Exit(
+            look(port, baudrate=baudrate, parity=parity, units=units, registers=registers, as_json=as_json)
+        )
+
+
+@audit.command("verify", epilog="Example: gateway audit verify /var/lib/gateway/audit.log")
+def audit_verify(file: Annotated[Path, typer.Argument(metavar="FILE", help="the audit log")]) -> None:
+    """Check the hash chain of the audit log and its older parts."""
+    from gateway.tools.audit import verify
+
+    whole, text = verify(file)
+    print(f"{file}: {text}", file=sys.stdout if whole else sys.stderr)
+    raise typer.Exit(0 if whole else 1)
+
+
+@contextlib.contextmanager
+def _mistakes() -> Iterator[None]:
+    """A tool's ValueError is a user's mistake, told in one line."""
+    try:
+        yield
+    except ValueError as error:
+        print(f"gateway: {error}", file=sys.stderr)
+        raise typer.Exit(2) from error
 
 
 def main() -> None:
