@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +93,17 @@ class Vibration(Stage):
         """Half a waveform is none; they start anew."""
         self._whole[kernels.FILL, slots] = 0
         return NO_ROWS
+
+    def state(self) -> Sequence[NDArray[Any]]:
+        """What is gathered of each waveform."""
+        return self._whole.T, self._samples
+
+    def adopt(self, other: Stage, mine: NDArray[np.int64], theirs: NDArray[np.int64]) -> None:
+        """Take over waveforms; of an array that changed its size, none."""
+        sizes = self._whole[kernels.SIZE].copy()
+        super().adopt(other, mine, theirs)
+        self._whole[kernels.FILL, sizes != self._whole[kernels.SIZE]] = 0
+        self._whole[kernels.SIZE] = sizes
 
 
 def band_energies(wave: NDArray[np.float64], rate: float, bands: Mapping[str, object]) -> NDArray[np.float64]:

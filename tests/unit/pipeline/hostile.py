@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+import numpy as np
 from hypothesis import strategies as st
 
 from tests.unit.pipeline.reference import BAD, Row, code_of, usable
@@ -35,6 +36,23 @@ def hostile_rows(draw: st.DrawFn, most: int = 120) -> list[Row]:
         value = draw(_ODD) if event > 96 else level + draw(_NOISE) * 0.4 if event > 50 else level
         rows.append((t, value, quality))
     return rows
+
+
+def noisy_rows(seed: int, most: int = 300) -> list[Row]:
+    """Noise about as large as a deviation of 0.5 on a wandering level, with a few of the other oddities."""
+    random = np.random.default_rng(seed)
+    rows = int(random.integers(1, most))
+    even = random.random() < 0.5
+    gaps = np.full(rows, 10**9) if even else random.choice([0, 1, 10**8, 10**9, 10**9, 10**9, 4 * 10**9], rows)
+    gaps = np.where(random.random(rows) < 0.004, random.choice([-1, -(10**9), 100 * 10**9], rows), gaps)
+    noise = random.choice([0.05, 0.2, 0.3, 0.5, 1.0]) * random.normal(size=rows)
+    level = np.cumsum(random.normal(size=rows) * random.choice([0.0, 0.0, 0.02, 0.1, 0.4]))
+    spikes = np.where(random.random(rows) < 0.01, random.normal(size=rows) * 20, 0.0)
+    value = noise + level + spikes
+    value[random.random(rows) < 0.002] = math.nan
+    quality = np.where(np.cumsum(random.random(rows) < 0.01) % 4 == 3, 0x49, 0)
+    times = 1_700_000_000 * 10**9 + np.cumsum(gaps)
+    return list(zip(times.tolist(), value.tolist(), quality.tolist(), strict=True))
 
 
 def check_kept(rows: list[Row], kept: list[Row], bound: float, longest: float, bad_longest: float) -> None:

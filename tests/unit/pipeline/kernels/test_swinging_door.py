@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.bench.optimum import optimum, strictly_rising, three_sigma, worst_error
 from tests.bench.series import ABSENT, real_series
-from tests.unit.pipeline.hostile import check_kept, hostile_rows
+from tests.unit.pipeline.hostile import check_kept, hostile_rows, noisy_rows
 from tests.unit.pipeline.reference import MINUTE, Row, SwingingDoor
 from tests.unit.pipeline.rows import SECOND, good, pipeline, readings, rows_of, run, same
 
@@ -50,6 +50,20 @@ def test_it_keeps_what_the_plain_method_keeps(
         reference.feed(row)
     reference.finish()
     assert same(run(pipeline(door(deviation, interval))[0], rows, cuts), reference.sent)
+
+
+@pytest.mark.parametrize("interval", [None, "7s"])
+def test_noisy_series_stay_within_the_bound_and_go_the_plain_way(interval: str | None) -> None:
+    bad = MINUTE if interval is None else LENGTHS[interval]
+    for seed in range(150):
+        rows = noisy_rows(seed)
+        found = run(pipeline(door(0.5, interval))[0], rows, range(0, len(rows), 37))
+        check_kept(rows, found, 0.5, LENGTHS[interval], bad)
+        reference = SwingingDoor(0.5, LENGTHS[interval], bad)
+        for row in rows:
+            reference.feed(row)
+        reference.finish()
+        assert same(found, reference.sent), seed
 
 
 @settings(max_examples=50, deadline=None)
