@@ -129,12 +129,15 @@ def judge(series: Series) -> Judged:
         elif behind is None:
             worth[row] = -FALSE_POSITIVE
         else:
-            worth[row] = FALSE_POSITIVE * scaled_sigmoid((row - behind[0]) / (behind[1] - 1.0))
+            worth[row] = FALSE_POSITIVE * scaled_sigmoid((row - behind[0]) / max(behind[1] - 1.0, 1.0))
     return Judged(worth, window, probation_rows(len(times)))
 
 
 def score(judged: Iterable[Judged], scores: Iterable[Column], windows: int) -> Result:
-    """Sweep one threshold over all series; `windows` is how many are labelled, judged or not."""
+    """Sweep one threshold over all series; `windows` is how many are labelled, judged or not.
+
+    A score that is NaN is no detection at any threshold.
+    """
     worths, numbers, values, offset = [], [], [], 0
     for rows, column in zip(judged, scores, strict=True):
         kept = slice(rows.probation, None)
@@ -143,17 +146,20 @@ def score(judged: Iterable[Judged], scores: Iterable[Column], windows: int) -> R
         values.append(np.round(column[kept], DIGITS))
         offset += int(rows.window.max(initial=OUTSIDE)) + 1
     worth, number, value = np.concatenate(worths), np.concatenate(numbers), np.concatenate(values)
-    order = np.argsort(-value, kind="stable")
+    present = np.unique(number[number != OUTSIDE])
+    order = np.argsort(-value[np.isfinite(value)], kind="stable")
+    order = np.flatnonzero(np.isfinite(value))[order]
     worth, number, value = worth[order], number[order], value[order]
     gain = np.where(number == OUTSIDE, worth, 0.0)
     first = np.zeros(len(value), np.int64)
-    present = np.unique(number[number != OUTSIDE])
-    for label in present:
+    for label in np.unique(number[number != OUTSIDE]):
         rows_in = np.flatnonzero(number == label)
         best = np.maximum.accumulate(np.maximum(worth[rows_in], -MISSED))
         gain[rows_in] = np.diff(best, prepend=-MISSED)
         first[rows_in[0]] = 1
     nothing = -MISSED * len(present)
+    if not len(value):
+        return Result(0.0, math.inf, 0, windows, 0)
     totals = nothing + np.cumsum(gain)
     last_of_tie = np.append(np.flatnonzero(np.diff(value)), len(value) - 1)
     top = last_of_tie[np.argmax(totals[last_of_tie])]
@@ -189,7 +195,7 @@ def windowed_gaussian(time_ns: NDArray[np.int64], value: Column, window: int = 6
 def silent(time_ns: NDArray[np.int64], value: Column) -> Column:
     """A detector that never says anything; the benchmark's baseline."""
     del time_ns
-    return np.full(len(value), 0.5)
+    return np.full(len(value), np.nan)
 
 
 def streaming(time_ns: NDArray[np.int64], value: Column) -> Column:

@@ -6,7 +6,9 @@ Features: the value, its mean over about 8 and about 40 rows, its distance from 
 to, and the width of the recent band. Each is placed in 64 bins over its own slow mean and deviation. A bin that was
 never visited, or not for longer than MEMORY rows, is the greatest surprise; one that was visited a moment ago is
 none. Most of what the surprise reached lately is subtracted, so that an episode speaks once, and again only when it
-gets worse. Nothing is trained; nothing looks ahead; the state of a tag is one row of WIDTH numbers.
+gets worse; what is left counts more the farther off the tag's known places it happened. Nothing is trained, nothing
+looks ahead, the state of a tag is one row of WIDTH numbers. Times matter for the half hours alone: gaps and steps of
+the clock change no memory.
 """
 
 from __future__ import annotations
@@ -35,9 +37,9 @@ VISIT: Final = SEEN + SEASONS  # number of the row that last visited each bin of
 WIDTH: Final = VISIT + FEATURES * BINS
 
 # Chosen in the middle of a wide plateau; tests/bench/bench_anomaly.py prints the spread around it.
-PARAMETERS: Final = 11
+PARAMETERS: Final = 12
 RESOLUTION, SHORT_ROWS, LONG_ROWS, CLOSING, SEASON_RATE, SEASON_SECONDS = 0, 1, 2, 3, 4, 5
-MEMORY, NOVELTY, DAMPED, HALF_LIFE_ROWS, COMPRESSION = 6, 7, 8, 9, 10
+MEMORY, NOVELTY, DAMPED, HALF_LIFE_ROWS, FAR, COMPRESSION = 6, 7, 8, 9, 10, 11
 USUAL: Final = (
     2.0,  # bins per standard deviation
     8.0,
@@ -49,6 +51,7 @@ USUAL: Final = (
     5.0,  # nats a bin never visited has more than one not visited for half the memory, about
     0.9,  # share of the past surprise that is subtracted
     200.0,  # shortest half-life of the past surprise; else the tag's age, at most MEMORY
+    0.25,  # nats for each factor e in the distance, in bins, to the nearest place the tag was at
     10.0,  # score = news / (COMPRESSION + news): never saturates, so the order of great surprises stays
 )
 
@@ -67,6 +70,18 @@ def parameters() -> NDArray[np.float64]:
 def fresh(slots: int) -> NDArray[np.float64]:
     """State f8[slots, WIDTH] of tags that never had a reading."""
     return np.zeros((slots, WIDTH), np.float64)
+
+
+@kernel
+def _distance(state: NDArray[np.float64], first: int, visit: int, oldest: float) -> float:
+    """How many bins off the nearest one lies that was visited after row `oldest`; BINS where there is none."""
+    away = 1
+    while away < BINS:
+        below, above = visit - away, visit + away
+        if (below >= first and state[below] > oldest) or (above < first + BINS and state[above] > oldest):
+            break
+        away += 1
+    return float(away)
 
 
 @kernel
@@ -132,7 +147,7 @@ def score(
         feature[4] = s[HIGH] - s[LOW]
         age = min(rows, memory)
         rate = max(1.0 / memory, share)
-        absence = 0.0
+        absence, away = 0.0, 1.0
         for k in range(FEATURES):
             if rows == 1.0:
                 s[MEAN + k] = feature[k]
@@ -144,15 +159,19 @@ def score(
             elif distance != 0.0:
                 place += math.copysign(BINS, distance)
             visit = VISIT + k * BINS + int(min(max(place, 0.0), BINS - 1.0))
-            absence = max(absence, rows - s[visit] if s[visit] > 0.0 else age)
+            gone = min(rows - s[visit], age) if s[visit] > 0.0 else age
+            if gone == age and rows > WARM_UP:
+                away = max(away, _distance(s, VISIT + k * BINS, visit, rows - age))
+            absence = max(absence, gone)
             s[visit] = rows
             s[MEAN + k] += rate * distance
             s[VARIANCE + k] = (1.0 - rate) * (variance + rate * distance * distance)
         surprise = 0.0
         if rows > WARM_UP:
-            absence = min(absence, age)
-            surprise = math.log(absence / (1.0 - absence / age + unknown))
+            surprise = math.log(absence / (1.0 - (absence - 1.0) / (age - 1.0) + unknown))
         news = max(surprise - parameter[DAMPED] * s[DAMPING], 0.0)
+        if news > 0.0:
+            news += parameter[FAR] * math.log(away)
         half_life = max(age, parameter[HALF_LIFE_ROWS])
         s[DAMPING] = max(s[DAMPING] * math.exp(-_LN2 / half_life), surprise)
         out[count] = news / (parameter[COMPRESSION] + news)
