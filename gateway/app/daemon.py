@@ -68,7 +68,7 @@ class Daemon:
         self._counters = counters
         self._logs = logs
         self._notifier = notifier
-        state = spool.settings.place(configuration.root.gateway.name).parent
+        state = configuration.root.spool.place(configuration.root.gateway.name).parent
         self.state = state
         self.watchdog = Watchdog(notifier)
         self.flow = Flow(configuration, spool, clock, counters, latest, self._link)
@@ -165,8 +165,8 @@ class Daemon:
             if change is not None:
                 self.flow.clock_changed(change)
             self.flow.tick(self._clock.now_ns())
-            for name, delivery in self._spool.deliveries.items():
-                counters = self._counters.upstream(name)
+            for name in self.configuration.root.upstreams:
+                counters, delivery = self._counters.upstream(name), self._spool.delivery(name)
                 counters.backlog, counters.oldest_ns = delivery.backlog, delivery.oldest_ns
             self._notifier.status(summary(self._counters, self._clock.now_ns()))
 

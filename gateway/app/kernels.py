@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
 
 from gateway.pipeline.cache import KernelCache, prepare_cache
+from gateway.pipeline.settings import STEPS
 from gateway.pipeline.warm import WarmReport, warm
+from gateway.readings import Quality, Readings, Tag, TagTable
+
+_HOUR_NS: Final = 3_600_000_000_000
 
 
 def choose_cache() -> KernelCache:
@@ -19,4 +25,36 @@ def choose_cache() -> KernelCache:
 
 def warm_kernels(progress: Callable[[str, int, int], Any] | None = None) -> WarmReport:
     """Choose the kernel cache, then load or compile every kernel. A cache that can't be used is no failure."""
-    return warm(choose_cache(), (), progress)
+    cache = choose_cache()
+    from gateway.codec import jsontext  # noqa: PLC0415  # imports kernels: behind the choice of the cache
+
+    extra = [("json", jsontext.warm), ("alarms", _alarms), ("certificates", _certificates)]
+    return warm(cache, extra, progress)
+
+
+def _rows() -> Readings:
+    value, quality = np.array([0.0, np.nan, 2.0, 0.0]), np.array([0, Quality.BAD_LINK, 0, 0], np.uint8)
+    return Readings(np.zeros(4, np.uint32), np.arange(4, dtype=np.int64) * _HOUR_NS, value, quality)
+
+
+def _silent(kind: str, time_ns: int, fields: Mapping[str, object]) -> None:
+    """An event of the warm-up, which nobody needs."""
+
+
+def _alarms() -> None:
+    from gateway.pipeline.alarms import Alarms, AlarmSettings  # noqa: PLC0415  # imports kernels
+
+    alarms = Alarms(TagTable([Tag("warm", "up")]), {0: AlarmSettings(high=1.0)}, _silent)
+    alarms.check(_rows())
+    alarms.tick(5 * _HOUR_NS)
+
+
+def _certificates() -> None:
+    from gateway.pipeline.certificate import Certificates  # noqa: PLC0415  # imports kernels
+
+    for step in ({"deadband": {"absolute": 1}}, {"swinging-door": {"deviation": 1}}):
+        certificates = Certificates(TagTable([Tag("warm", "up")]), {0: STEPS.validate_python([step])}, _silent)
+        certificates.before(_rows())
+        certificates.after(_rows())
+        certificates.tick(_HOUR_NS)
+        certificates.tick(5 * _HOUR_NS)
