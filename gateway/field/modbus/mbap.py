@@ -6,6 +6,7 @@ start() ... start() --one write per loop turn--> device --answers in any order--
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Awaitable
 from typing import Final, cast
@@ -39,6 +40,7 @@ class PipelinedWire(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._listener = listener
         self._transport: asyncio.Transport | None = None
+        self._socket: socket.socket | None = None
         self._buffer = bytearray()
         self._pending: dict[int, _Pending] = {}
         self._given_up: dict[int, _Pending] = {}
@@ -50,6 +52,7 @@ class PipelinedWire(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands."""
         self._transport = cast("asyncio.Transport", transport)
+        self._socket = transport.get_extra_info("socket")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Every request in flight fails at once."""
@@ -108,6 +111,9 @@ class PipelinedWire(asyncio.Protocol):
             self._listener.frame(-1, "stray", bytes(self._buffer))
             self._buffer.clear()
             self._fail_oldest(error)
+        if self._pending and self._socket is not None:
+            # A server with Nagle's algorithm holds its next answer until this one is acknowledged: up to 40 ms.
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def _take(self, transaction: int, unit: int, pdu: bytes, now_ns: int) -> None:
         pending = self._pending.pop(transaction, None)
