@@ -69,7 +69,7 @@ def parse(text: str, known: Mapping[str, Tag]) -> Expression:
     inputs: list[str] = []
     plain = _place_tags(text, known, inputs)
     try:
-        tree = ast.parse(plain.strip(), mode="eval").body
+        tree = ast.parse(" ".join(plain.split()), mode="eval").body
     except SyntaxError as error:
         raise ExpressionError(f"this is no expression: {error.msg}") from error
     except (RecursionError, MemoryError, ValueError) as error:
