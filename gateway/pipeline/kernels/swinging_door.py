@@ -23,12 +23,13 @@ from gateway.compiled import kernel
 from gateway.readings import BAD, QualityColumn, TagColumn, TimeColumn, ValueColumn
 
 RING: Final = 16
-REAL: Final = 5
-WHOLE: Final = 5
-# fields of `real`: deviation of the running line, deviation from the next anchor on, anchor's value, wedge
-ERROR, NEXT_ERROR, ANCHOR, LOW, HIGH = 0, 1, 2, 3, 4
-# fields of `whole`: longest line, repeat of a bad row, time of the anchor or last bad row, its quality, pending rows
-LONGEST, BAD_LONGEST, TIME, CODE, COUNT = 0, 1, 2, 3, 4
+REAL: Final = 6
+WHOLE: Final = 6
+# fields of `real`: deviation of the running line and from the next anchor on, the anchor's value, wedge, newest value
+ERROR, NEXT_ERROR, ANCHOR, LOW, HIGH, NEWEST = range(6)
+# fields of `whole`: longest line, repeat of a bad row, time of the anchor or last bad row, its quality, pending rows,
+# time of the newest row. A single pending row is the newest and stands nowhere else: most rows touch no ring.
+LONGEST, BAD_LONGEST, TIME, CODE, COUNT, NEWEST_TIME = range(6)
 NOTHING: Final = -1  # CODE before the first row of a run
 _BAD: Final = int(BAD)
 _ROUNDING: Final = 8 * 2.0**-52
@@ -126,6 +127,9 @@ def _finish(
     out: int,
 ) -> int:
     """Send what is pending, to the last row, and end the run."""
+    if whole[COUNT, at] == 1:
+        whole[COUNT, at] = 0
+        return _send(whole[NEWEST_TIME, at], real[NEWEST, at], at, real, whole, out_time, out_value, out)
     while whole[COUNT, at] > 0:
         count = whole[COUNT, at]
         whole[COUNT, at] = 0
@@ -171,38 +175,54 @@ def swing(
             real[NEXT_ERROR, at] = deviation[row]
         before = whole[CODE, at]
         count = whole[COUNT, at]
-        newest = ring_time[at, count - 1] if count > 0 else whole[TIME, at]
+        newest = whole[NEWEST_TIME, at]
         if code == before and t >= newest:
             if code >= _BAD:
                 if t - newest < whole[BAD_LONGEST, at]:
                     continue
-                whole[TIME, at] = t
+                whole[TIME, at] = whole[NEWEST_TIME, at] = t
                 out_time[out], out_value[out] = t, v
                 out += 1
             else:
+                anchor, error = real[ANCHOR, at], real[ERROR, at]
                 distance = t - whole[TIME, at]
-                rise = v - real[ANCHOR, at]
-                span = float(distance)
-                margin = real[ERROR, at] - _ROUNDING * max(abs(v), abs(real[ANCHOR, at]))
-                if (
-                    0 < distance < whole[LONGEST, at]
-                    and margin > 0.0
-                    and real[LOW, at] * span <= rise <= real[HIGH, at] * span
-                ):
+                rise = v - anchor
+                margin = error - _ROUNDING * max(abs(v), abs(anchor))
+                last = real[NEWEST, at]
+                whole[NEWEST_TIME, at], real[NEWEST, at] = t, v
+                if 0 < distance < whole[LONGEST, at] and margin > 0.0:
+                    # What `_settle` does with most rows, without its detours.
+                    low, high = real[LOW, at], real[HIGH, at]
+                    span = float(distance)
                     scale = 1.0 / span
-                    real[LOW, at] = max(real[LOW, at], (rise - margin) * scale)
-                    real[HIGH, at] = min(real[HIGH, at], (rise + margin) * scale)
-                    ring_time[at, 0], ring_value[at, 0] = t, v
-                    whole[COUNT, at] = 1
-                    continue
-                ring_time[at, count], ring_value[at, count] = t, v
-                out = _settle(at, count, count + 1, real, whole, ring_time, ring_value, out_time, out_value, out)
+                    feasible = low * span <= rise <= high * span
+                    low, high = max(low, (rise - margin) * scale), min(high, (rise + margin) * scale)
+                    real[LOW, at], real[HIGH, at] = low, high
+                    if feasible:
+                        whole[COUNT, at] = 1
+                        continue
+                    if count == 1:
+                        ring_time[at, 0], ring_value[at, 0] = newest, last
+                    ring_time[at, count], ring_value[at, count] = t, v
+                    count += 1
+                    whole[COUNT, at] = count
+                    if low <= high and count < RING - 1:
+                        continue
+                    whole[COUNT, at] = 0
+                    out = _send(ring_time[at, 0], ring_value[at, 0], at, real, whole, out_time, out_value, out)
+                    out = _settle(at, 1, count, real, whole, ring_time, ring_value, out_time, out_value, out)
+                else:
+                    if count == 1:
+                        ring_time[at, 0], ring_value[at, 0] = newest, last
+                    ring_time[at, count], ring_value[at, count] = t, v
+                    out = _settle(at, count, count + 1, real, whole, ring_time, ring_value, out_time, out_value, out)
         else:
             out = _finish(at, real, whole, ring_time, ring_value, out_time, out_value, out)
             for pending in range(first, out):
                 out_tag[pending], out_quality[pending] = tag[row], before
             first = out
             whole[CODE, at] = code
+            whole[NEWEST_TIME, at] = t
             if code >= _BAD:
                 whole[TIME, at] = t
                 out_time[out], out_value[out] = t, v
