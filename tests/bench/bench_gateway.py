@@ -97,8 +97,8 @@ def run(seconds: float, settle: float, **options: Any) -> dict[str, float]:
 BENCHES: dict[str, Callable[[float], dict[str, float]]] = {
     "steady": lambda seconds: run(seconds, 5, every="1s"),
     "steady, 8 in flight": lambda seconds: run(seconds, 5, every="1s", in_flight=8),
-    "flat out": lambda seconds: run(seconds, 5, every="20ms", in_flight=8),
-    "flat out, 1 in flight": lambda seconds: run(seconds, 5, every="20ms"),
+    "flat out": lambda seconds: run(seconds, 5, every="5ms", in_flight=8),
+    "flat out, 1 in flight": lambda seconds: run(seconds, 5, every="5ms"),
     "idle": lambda seconds: run(max(seconds, 30), 15, every="10s", registers=1),
 }
 

@@ -12,15 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-TICKS = os.sysconf("SC_CLK_TCK")
-
 
 @dataclass(frozen=True)
 class Usage:
     """One look at a process."""
 
     at: float  # monotonic seconds
-    cpu_s: float  # user and system, all threads
+    cpu_s: float  # time on a CPU by the scheduler's own clock, all living threads
     wakeups: int  # voluntary context switches, all threads
     rss_mb: float
     peak_mb: float
@@ -28,16 +26,16 @@ class Usage:
 
 def usage(pid: int) -> Usage:
     """The process's account now."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    wakeups = 0
+    wakeups = busy_ns = 0
     for task in Path(f"/proc/{pid}/task").iterdir():
+        busy_ns += int((task / "schedstat").read_text().split()[0])
         for line in (task / "status").read_text().splitlines():
             if line.startswith("voluntary_ctxt_switches"):
                 wakeups += int(line.split()[1])
     return Usage(
         time.monotonic(),
-        (int(fields[11]) + int(fields[12])) / TICKS,
+        busy_ns / 1e9,
         wakeups,
         int(status["VmRSS"].split()[0]) / 1024,
         int(status["VmHWM"].split()[0]) / 1024,
