@@ -259,9 +259,9 @@ class Bus:
 
     async def _give_way(self) -> None:
         """Called before each read: lets a waiting write pass, at most one in four."""
-        self._reads += 1
-        if self._writes and self._reads > _READS_PER_WRITE:
+        if self._writes and self._reads >= _READS_PER_WRITE:
             await self._write_next()
+        self._reads += 1
 
     async def _write_next(self) -> None:
         self._reads = 0
