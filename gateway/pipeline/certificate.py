@@ -2,9 +2,9 @@
 
 Measured is the lossy step alone (deadband, on-change, swinging-door): its input against the readings that left it,
 joined by straight lines for swinging-door, held for the others; the same values a receiver gets. Bad readings count as
-received but have no error. Between two kept readings at most 64 are compared, evenly thinned beyond, so the worst
-error is exact up to there and that of a sample above; `checked` says how many were compared. A swinging door's error
-counts in the hour in which the reading that ends the line leaves.
+received but have no error. At most 64 readings of a tag wait for the kept one behind them; more are thinned evenly, so
+the worst error is exact up to there and that of a sample above; `checked` says how many were compared. A swinging
+door's error counts in the hour in which the reading that ends the line leaves.
 
 On the hot path the taps only note the columns; they are looked at in `tick`.
 """
