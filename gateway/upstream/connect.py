@@ -7,63 +7,16 @@ asyncio's own executor would hold the exit up.
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 import threading  # noqa: TID251  # this module owns the connecting threads
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import paho.mqtt.client as mqtt
-from paho.mqtt import MQTTException
-from paho.mqtt.client import WebsocketConnectionError
 
 from gateway.errors import LinkError
+from gateway.upstream.client import BROKEN
 from gateway.upstream.settings import Tls
-
-# OSError covers DNS, TCP and TLS (ssl.SSLError, socket.gaierror, TimeoutError), KeyError an unset variable of a
-# secret, ValueError a host name or a path the libraries refuse.
-BROKEN = (OSError, KeyError, ValueError, MQTTException, WebsocketConnectionError)
-
-
-class Client(mqtt.Client):
-    """paho's client with three holes closed.
-
-    A web socket frame that went out in part is finished before the next packet is touched; a socket whose TLS or web
-    socket handshake fails is closed at once; TLS is never tried without the server's name.
-    """
-
-    _opened: socket.socket | None = None
-
-    def _sock_send(self, buf: bytes | bytearray) -> int:
-        # The web socket wrapper keeps the rest of a frame and answers 0, which paho takes for "this packet is gone".
-        sent = super()._sock_send(buf)
-        if sent == 0 and buf:
-            self._call_socket_register_write()
-            raise BlockingIOError
-        return sent
-
-    def _create_socket(self) -> Any:
-        try:
-            return super()._create_socket()
-        except BROKEN:
-            if self._opened is not None:
-                self._opened.close()
-            raise
-
-    def _create_socket_connection(self) -> socket.socket:
-        self._opened = super()._create_socket_connection()
-        return self._opened
-
-    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
-        context = self._ssl_context
-        if context is None:
-            raise ssl.SSLError("no TLS context")
-        wrapped = context.wrap_socket(tcp_sock, server_hostname=self.host, do_handshake_on_connect=False)
-        self._opened = wrapped
-        wrapped.settimeout(self.connect_timeout)
-        wrapped.do_handshake()
-        return wrapped
 
 
 @dataclass

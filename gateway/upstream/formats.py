@@ -1,6 +1,9 @@
-"""The formats by name."""
+"""The formats by name: a conversation each."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from gateway.upstream.columns import ColumnsPayload
 from gateway.upstream.conversation import Context, Conversation
@@ -11,6 +14,10 @@ from gateway.upstream.plain import Plain
 
 def conversation(context: Context) -> Conversation:
     """What an upstream says, by its `format:`."""
+    return _FORMATS[context.settings.format](context)
+
+
+def _plain(context: Context) -> Conversation:
     return Plain(context, _payload(context))
 
 
@@ -34,3 +41,6 @@ def _payload(context: Context) -> Payload:
         time_unit=settings.time_unit,
         compress=compressed,
     )
+
+
+_FORMATS: Final[Mapping[str, Callable[[Context], Conversation]]] = {"json": _plain, "columns": _plain}

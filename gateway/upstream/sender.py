@@ -242,7 +242,10 @@ class Sender:
                 self._refused(flight.item, code, now)
                 continue
             if code == NO_SUBSCRIBERS and not flight.item.message.retain:
-                self._note(code, flight.item.message.topic, "nobody subscribes, the broker keeps nothing")
+                self._counters.refused[code_name(code)] += 1
+                self._warn(
+                    "unheard", f"nobody subscribes, e.g. to {flight.item.message.topic}: the broker keeps nothing"
+                )
             self._accepted(flight.item, now - flight.sent)
             if flight.item.work is not None or not self._delivery.backlog:
                 link.worked()

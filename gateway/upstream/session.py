@@ -26,7 +26,8 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.errors import LinkError, RefusedError
 from gateway.runtime.settings import Secret
-from gateway.upstream.connect import Client, dial, tls_context
+from gateway.upstream.client import Client
+from gateway.upstream.connect import dial, tls_context
 from gateway.upstream.message import NO_PROPERTIES, Incoming, Message
 from gateway.upstream.settings import Endpoint, Tls
 
@@ -88,9 +89,9 @@ class Session:
         self.limits = Limits()
         self.dropped = 0  # incoming messages that found the queue full
         self.in_flight = 0  # QoS 1 messages without their PUBACK
+        self.wake_when_written = False  # for a sender of QoS 0, which waits for `blocked` to end
         self._loop = asyncio.get_running_loop()
         self._acks: deque[tuple[int, int]] = deque()
-        self._quiet: set[int] = set()
         self._messages: deque[Incoming] = deque()
         self._subscribed: dict[int, asyncio.Future[list[int]]] = {}
         self._connack: asyncio.Future[Properties | None] = self._loop.create_future()
@@ -165,8 +166,6 @@ class Session:
             return None
         if message.qos:
             self.in_flight += 1
-        else:
-            self._quiet.add(info.mid)
         return info.mid
 
     async def subscribe(self, filters: Sequence[str], qos: int = 1, *, retained: bool = False) -> list[int]:
@@ -238,7 +237,7 @@ class Session:
             client.will_set(plan.will.topic, plan.will.payload, plan.will.qos, plan.will.retain)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_publish = self._on_publish
+        client.acknowledged = self._acknowledged
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         client.on_socket_register_write = self._on_register_write
@@ -284,11 +283,8 @@ class Session:
         else:
             self._fail(LinkError("connection lost" if code.value == 0x80 else f"connection lost: {code}"))
 
-    def _on_publish(self, _client: mqtt.Client, _data: Any, mid: int, code: ReasonCode, _properties: Any) -> None:
-        if mid in self._quiet:  # QoS 0: only says that the kernel took it
-            self._quiet.discard(mid)
-            return
-        self._acks.append((mid, code.value))
+    def _acknowledged(self, mid: int, code: int) -> None:
+        self._acks.append((mid, code))
         self._wake.set()
 
     def _on_subscribe(self, _c: mqtt.Client, _data: Any, mid: int, codes: list[ReasonCode], _properties: Any) -> None:
@@ -319,6 +315,8 @@ class Session:
     def _on_unregister_write(self, _client: mqtt.Client, _data: Any, sock: Any) -> None:
         if self._attached:
             self._loop.remove_writer(sock)
+            if self.wake_when_written:
+                self._wake.set()
 
     def _on_socket_close(self, _client: mqtt.Client, _data: Any, sock: Any) -> None:
         if self._attached:
@@ -330,8 +328,7 @@ class Session:
     def _read(self) -> None:
         try:
             self._client.loop_read()
-            # What lies in TLS' own buffer wakes nobody.
-            while (sock := self._client.socket()) is not None and hasattr(sock, "pending") and sock.pending():
+            while self._client.buffered:  # no selector sees what lies in our buffer or in TLS' own
                 self._client.loop_read()
         except _MALFORMED as error:
             self._fail(LinkError(f"the broker sent no valid MQTT: {error}"))

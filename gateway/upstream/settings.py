@@ -214,7 +214,7 @@ class UpstreamSettings(Settings):
         return self.client_id or f"{gateway}-{upstream}"
 
     def findings(self, site: Mapping[str, str]) -> list[tuple[str, tuple[str | int, ...], str]]:
-        """Faults beyond the model's own: ("error" | "warning", path below the upstream, text).
+        """Faults beyond the model's own: ("error" | "warning" | "machine", path below the upstream, text).
 
         `site` holds what `gateway.site` gives for the topic's fields. Looks at files and environment.
         """
@@ -226,8 +226,8 @@ class UpstreamSettings(Settings):
             elif re.search(r"[+#\x00]", value):
                 found.append(("error", ("topic",), f"gateway.site.{field} holds a character topics can't have"))
         if self.password is not None and (problem := self.password.problem()):
-            found.append(("error", ("password",), problem))
-        found.extend(("error", ("tls", key), text) for key, text in _file_faults(self.tls))
+            found.append(("machine", ("password",), problem))
+        found.extend(("machine", ("tls", key), text) for key, text in _file_faults(self.tls))
         if self.protocol == "3.1.1":
             text = "3.1.1 hides refusals: a message the broker's access list denies looks delivered"
             found.append(("warning", ("protocol",), text))

@@ -11,6 +11,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import socket
 import ssl
 import struct
 from collections.abc import Callable
@@ -61,6 +62,7 @@ class ScriptedBroker:
     puback: Callable[[Publish], int | None] = lambda _: 0  # a reason code; None swallows it
     suback: int = 1
     answer_pings: bool = True
+    receive_buffer: int | None = None  # bytes the kernel takes ahead: small ones make the sender's writes partial
     deaf: bool = False  # accepts TCP, reads, never says a word
     connects: list[Connect] = field(default_factory=list)
     published: list[Publish] = field(default_factory=list)
@@ -73,7 +75,10 @@ class ScriptedBroker:
 
     async def __aenter__(self) -> ScriptedBroker:
         self._writers: set[asyncio.StreamWriter] = set()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
+        listener = socket.create_server(("127.0.0.1", 0))
+        if self.receive_buffer is not None:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
+        self._server = await asyncio.start_server(self._serve, sock=listener, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
