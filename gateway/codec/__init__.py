@@ -1,19 +1,26 @@
 """Readings as bytes and back, bit for bit; every block decodes by itself. The first byte is the codec's version.
 
-Rows of one tag keep their order. Rows of different tags may change places against each other.
+Rows come back sorted by tag; rows of one tag keep their order. The format is described byte by byte in
+docs/columns-format.md. Decoding needs numpy (and zstandard) alone: numba is loaded by the first `encode`.
 """
 
 from __future__ import annotations
 
-from gateway.codec import raw
+from gateway.codec import decoder
 from gateway.codec.checked import body_of, close
+from gateway.codec.layout import VERSION
 from gateway.errors import CodecError
 from gateway.readings import Readings
 
 
 def encode(readings: Readings, prefix: bytes = b"") -> bytes:
-    """`prefix` (a header of the caller's) and the readings behind it, protected together by a CRC at the end."""
-    return close(prefix + raw.encode(readings))
+    """`prefix` (a header of the caller's) and the readings behind it, protected together by a CRC at the end.
+
+    ValueError above layout.MAX_ROWS readings.
+    """
+    from gateway.codec import encoder  # noqa: PLC0415  # receivers decode without numba
+
+    return close(prefix + encoder.encode(readings))
 
 
 def decode(data: bytes, start: int = 0) -> Readings:
@@ -21,9 +28,9 @@ def decode(data: bytes, start: int = 0) -> Readings:
     body = body_of(data)
     if start >= len(body):
         raise CodecError("too short")
-    if body[start] != raw.VERSION:
+    if body[start] != VERSION:
         raise CodecError(f"unknown codec version {body[start]}")
-    return raw.decode(body, start + 1)
+    return decoder.decode(body, start + 1)
 
 
 __all__ = ["decode", "encode"]

@@ -1,0 +1,287 @@
+"""The encoder's inner loops. n rows; all arrays contiguous, columns as in a Readings.
+
+Constants stand here as plain numbers, since a compiled kernel takes them over from its own file only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.codec.layout import DECIMALS as _DECIMALS
+from gateway.codec.layout import FLOAT32 as _FLOAT32
+from gateway.codec.layout import FLOAT64 as _FLOAT64
+from gateway.codec.layout import NAN_BITS as _NAN
+from gateway.codec.layout import POWERS as _POWERS
+from gateway.codec.layout import SECOND as _SECOND
+from gateway.codec.layout import TEXT as _TEXT
+from gateway.compiled import kernel
+from gateway.readings import TagColumn, TimeColumn, ValueColumn
+
+Numbers = NDArray[np.uint64]
+Indices = NDArray[np.int64]
+Bytes = NDArray[np.uint8]
+
+_EXACT = 9007199254740992.0  # 2**53: integers below it are exact in float64
+
+
+@kernel
+def survey(tag: TagColumn, time_ns: TimeColumn) -> tuple[int, int, int]:
+    """The largest unit (0 ns, 1 us, 2 ms, 3 s) that divides all times; whether tags never fall; distinct times.
+
+    The last is -1 where times fall.
+    """
+    unit, step = 3, 1_000_000_000
+    rising, distinct = 1, 0
+    for row in range(tag.size):
+        while unit > 0 and time_ns[row] % step != 0:
+            unit -= 1
+            step //= 1000
+        if row == 0:
+            distinct = 1
+            continue
+        if tag[row] < tag[row - 1]:
+            rising = 0
+        if distinct > 0 and time_ns[row] != time_ns[row - 1]:
+            distinct = distinct + 1 if time_ns[row] > time_ns[row - 1] else -1
+    return unit, rising, distinct
+
+
+@kernel
+def tabulate(time_ns: TimeColumn, times: Indices, index: Indices) -> None:
+    """Distinct values of times that never fall, and which of them each row has."""
+    count = -1
+    for row in range(time_ns.size):
+        if row == 0 or time_ns[row] != time_ns[row - 1]:
+            count += 1
+            times[count] = time_ns[row]
+        index[row] = count
+
+
+@kernel
+def _zigzag(number: Any) -> Any:
+    return (number << 1) ^ (number >> 63)
+
+
+@kernel
+def _fits(value: float, exponent: int) -> bool:
+    scaled = np.rint(value * _POWERS[exponent])
+    if not abs(scaled) < _EXACT:
+        return False
+    return bool(scaled / _POWERS[exponent] == value)
+
+
+@kernel
+def _decimals(value: ValueColumn, bits: Indices, start: int, stop: int) -> int:
+    """The least exponent that all values of a run share, -1 where there is none."""
+    exponent = 0
+    for row in range(start, stop):
+        if bits[row] == _NAN:
+            continue
+        if bits[row] == -9223372036854775808:  # minus zero has no decimal form
+            return -1
+        while not _fits(value[row], exponent):
+            exponent += 1
+            if exponent > _DECIMALS:
+                return -1
+    first = exponent
+    while exponent <= _DECIMALS:  # a value that fits a lower exponent may be too large for this one
+        fitting = True
+        for row in range(start, stop):
+            if bits[row] != _NAN and not _fits(value[row], exponent):
+                fitting = False
+                break
+        if fitting:
+            return exponent
+        exponent += 1
+        if exponent > first + 2:
+            break
+    return -1
+
+
+@kernel
+def _is_float32(value: ValueColumn, bits: Indices, start: int, stop: int) -> bool:
+    for row in range(start, stop):
+        if bits[row] != _NAN and np.float64(np.float32(value[row])) != value[row]:
+            return False
+    return True
+
+
+@kernel
+def split(
+    tag: TagColumn,
+    index: Indices,
+    value: ValueColumn,
+    bits: Indices,
+    text: Indices,
+    numbers: Numbers,
+    singles: NDArray[np.float32],
+    doubles: ValueColumn,
+    counts: Indices,
+) -> None:
+    """Cut rows sorted by tag into runs and those into streams.
+
+    index: each row's distinct time. bits: of `value`. text: each row's index in the text table, -1: none, or no rows.
+    numbers u8[5, n]: heads, lengths, steps, modes, mantissas. singles, doubles: values of runs that are no decimals.
+    counts i8[7]: how many of each were written, in this order.
+    """
+    heads, lengths, steps, modes, mantissas = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
+    n = tag.size
+    n_heads = n_lengths = n_steps = n_mantissas = n_singles = n_doubles = 0
+    previous_tag: Any = np.int64(-1)
+    previous_start, previous_size, first_index = 0, 0, 0
+    start = 0
+    while start < n:
+        stop = start + 1
+        while stop < n and tag[stop] == tag[start]:
+            stop += 1
+        size = stop - start
+        same = size == previous_size
+        if same:
+            for row in range(size):
+                if index[start + row] != index[previous_start + row]:
+                    same = False
+                    break
+        head = (np.int64(tag[start]) - previous_tag - 1) << 2
+        if same:
+            head |= 2
+        elif size > 1:
+            head |= 1
+            lengths[n_lengths] = size - 2
+            n_lengths += 1
+        heads[n_heads] = head
+        if not same:
+            steps[n_steps] = _zigzag(index[start] - first_index)
+            first_index = index[start]
+            for row in range(start + 1, stop):
+                steps[n_steps + row - start] = _zigzag(index[row] - index[row - 1] - 1)
+            n_steps += size
+        mode = -1
+        if text.size > 0:
+            mode = _TEXT
+            for row in range(start, stop):
+                if text[row] < 0 and bits[row] != _NAN:
+                    mode = -1
+                    break
+        if mode < 0:
+            mode = _decimals(value, bits, start, stop)
+            if mode < 0:
+                mode = _FLOAT32 if _is_float32(value, bits, start, stop) else _FLOAT64
+        if mode == _FLOAT32:
+            for row in range(start, stop):
+                if bits[row] != _NAN:
+                    singles[n_singles] = np.float32(value[row])
+                    n_singles += 1
+        elif mode == _FLOAT64:
+            for row in range(start, stop):
+                if bits[row] != _NAN:
+                    doubles[n_doubles] = value[row]
+                    n_doubles += 1
+        else:
+            first, once, twice, seen = n_mantissas, 0.0, 0.0, 0
+            number: Any = np.int64(0)
+            before: Any = np.int64(0)
+            step: Any = np.int64(0)
+            step_before: Any = np.int64(0)
+            for row in range(start, stop):
+                if bits[row] == _NAN:
+                    continue
+                number = text[row] if mode == _TEXT else np.int64(np.rint(value[row] * _POWERS[mode]))
+                step = number - before
+                mantissas[n_mantissas] = _zigzag(step)
+                n_mantissas += 1
+                if seen > 1:
+                    once += abs(step)
+                    twice += abs(step - step_before)
+                seen, before, step_before = seen + 1, number, step
+            if mode != _TEXT and seen > 4 and twice < once:
+                mode += _SECOND
+                step_before = np.int64(0)
+                for at in range(first + 1, n_mantissas):
+                    folded = np.int64(mantissas[at])
+                    step = (folded >> 1) ^ -(folded & 1)
+                    if at > first + 1:
+                        mantissas[at] = _zigzag(step - step_before)
+                    step_before = step
+        modes[n_heads] = mode
+        n_heads += 1
+        previous_tag, previous_start, previous_size = np.int64(tag[start]), start, size
+        start = stop
+    counts[0], counts[1], counts[2], counts[3] = n_heads, n_lengths, n_steps, n_heads
+    counts[4], counts[5], counts[6] = n_mantissas, n_singles, n_doubles
+
+
+@kernel
+def _varint_size(number: Any) -> int:
+    size = 1
+    while number >= np.uint64(128):
+        number >>= np.uint64(7)
+        size += 1
+    return size
+
+
+@kernel
+def sizes(numbers: Numbers, found: Indices) -> None:
+    """Put into found i8[4]: bytes as varints, pairs (value, times) and their bytes, and bytes of the largest value."""
+    plain, pairs, paired, run = 0, 0, 0, 0
+    largest = np.uint64(0)
+    for at in range(numbers.size):
+        size = _varint_size(numbers[at])
+        plain += size
+        largest = max(largest, numbers[at])
+        if at > 0 and numbers[at] == numbers[at - 1]:
+            run += 1
+            continue
+        if at > 0:
+            paired += _varint_size(np.uint64(run))
+        pairs, paired, run = pairs + 1, paired + size, 0
+    if numbers.size > 0:
+        paired += _varint_size(np.uint64(run))
+    width = 1
+    while width < 8 and largest >> np.uint64(8 * width) > 0:
+        width += 1
+    found[0], found[1], found[2], found[3] = plain, pairs, paired, width
+    if largest < np.uint64(16):
+        found[3] = 0
+
+
+@kernel
+def _put(number: Any, out: Bytes, at: int) -> int:
+    while number >= np.uint64(128):
+        out[at] = np.uint8(number & np.uint64(127)) | np.uint8(128)
+        number >>= np.uint64(7)
+        at += 1
+    out[at] = np.uint8(number)
+    return at + 1
+
+
+@kernel
+def write(numbers: Numbers, coding: int, width: int, out: Bytes) -> int:
+    """Write a stream (0 varints, 1 pairs, 2 nibbles, 3 planes of bytes); returns the bytes used."""
+    n, used = numbers.size, 0
+    if coding == 0:
+        for at in range(n):
+            used = _put(numbers[at], out, used)
+    elif coding == 1:
+        run = np.uint64(0)
+        for at in range(n):
+            if at + 1 < n and numbers[at + 1] == numbers[at]:
+                run += np.uint64(1)
+            else:
+                used = _put(numbers[at], out, used)
+                used = _put(run, out, used)
+                run = np.uint64(0)
+    elif coding == 2:
+        used = (n + 1) // 2
+        for at in range(used):
+            out[at] = np.uint8(0)
+        for at in range(n):
+            out[at >> 1] |= np.uint8(numbers[at]) << np.uint8(4 * (at & 1))
+    else:
+        for plane in range(width):
+            for at in range(n):
+                out[used] = np.uint8((numbers[at] >> np.uint64(8 * plane)) & np.uint64(255))
+                used += 1
+    return used

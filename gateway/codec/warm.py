@@ -1,0 +1,23 @@
+"""Calls every kernel of the codec once, with the very dtypes and layouts it will meet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from gateway.codec import decode, encode
+from gateway.readings import Readings
+
+SOURCES: Final = tuple(Path(__file__).with_name(name) for name in ("kernels.py", "layout.py"))
+
+
+def warm() -> None:
+    """Compile the encoder's kernels, or load them from the cache."""
+    rows = 64
+    times = np.arange(rows, dtype=np.int64)
+    block = Readings(np.zeros(rows, np.uint32), times, times / 10, np.zeros(rows, np.uint8))
+    falling = Readings(block.tag[::-1], times[::-1], block.value, block.quality, {0: "text"})
+    for readings in (block, falling):
+        decode(encode(readings))
