@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.block import Block, BlockId, ClockStamp
-from gateway.codec.message import Header, pack
 from gateway.config import Configuration
 from gateway.pipeline.derived import DEVICE, Derived, DerivedSettings, DerivedTag
 from gateway.pipeline.engine import Pipeline
@@ -26,14 +25,17 @@ from gateway.pipeline.settings import LOSSY, STEPS, Step, resolution
 from gateway.readings import BAD, Readings, TagTable
 from gateway.spool.settings import Seal
 from gateway.tools.recording import Recording
+from gateway.upstream.columns import ColumnsPayload
 from gateway.upstream.identity import Identity
 from gateway.upstream.json import JsonPayload
-from gateway.upstream.payload import Properties5, Selection
+from gateway.upstream.payload import Payload, Properties5
 
 CHUNK: Final = 5000  # rows handed to the pipeline at once
 MOST_BLOCKS: Final = 1000  # encoded to learn the bytes per reading; of more blocks an even sample
 _SAME_TIMES: Final = frozenset({"spike", "median", "smooth", "anomaly", *LOSSY})
 _LARGEST_MESSAGE: Final = 64 << 10
+_TOPIC: Final = "{gateway}/{device}"
+_BOOT: Final = "000000"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,24 +154,20 @@ def sizes(table: TagTable, kept: Readings, seal: Seal, gateway: str) -> Sizes:
         return Sizes(math.nan, math.nan)
     blocks = _blocks(kept, seal)
     chosen = blocks if len(blocks) <= MOST_BLOCKS else blocks[:: -(-len(blocks) // MOST_BLOCKS)]
-    payload = JsonPayload(
-        Identity(gateway, "000000", ""),
-        "{gateway}/{device}",
-        selection=Selection(None),
-        properties=Properties5(Identity(gateway, "000000", ""), enabled=False),
+    identity = Identity(gateway, _BOOT, "")
+    properties = Properties5(identity, enabled=False)
+    formats: tuple[Payload, Payload] = (
+        JsonPayload(identity, _TOPIC, properties=properties),
+        ColumnsPayload(identity, _TOPIC, properties=properties),
     )
-    devices = np.array([sorted(table.devices).index(tag.device) for tag in table], np.int64)
     clock = ClockStamp("", 0, synchronised=True)
-    json_bytes = column_bytes = rows = 0
+    used, rows = [0, 0], 0
     for number, (start, stop) in enumerate(chosen):
-        part = kept.where(slice(start, stop))
-        block = Block(BlockId("000000", number), table, part, (), clock, 0)
-        json_bytes += sum(len(message.payload) for message in payload.messages(block, _LARGEST_MESSAGE))
-        owner = devices[part.tag]
-        for device in np.unique(owner):
-            column_bytes += len(pack(Header(table.digest, "000000", number), part.where(owner == device)))
-        rows += len(part)
-    return Sizes(json_bytes / rows, column_bytes / rows)
+        block = Block(BlockId(_BOOT, number), table, kept.where(slice(start, stop)), (), clock, 0)
+        for place, payload in enumerate(formats):
+            used[place] += sum(len(message.payload) for message in payload.messages(block, _LARGEST_MESSAGE))
+        rows += stop - start
+    return Sizes(used[0] / rows, used[1] / rows)
 
 
 def suggestion(table: TagTable, readings: Readings, tag: int) -> float:
