@@ -227,7 +227,8 @@ class Bus:
                 entry.retry_at = loop.time()
                 return
             self._hand_on(entry, error.quality)
-            self._set_online(entry.health, error.quality, str(error))
+            if entry.health.state is State.DOWN:
+                self._set_online(entry.health, error.quality, str(error))
             return
         entry.health.answered()
         link.worked()

@@ -23,7 +23,7 @@ from pymodbus.transport.serialtransport import SerialTransport
 from serial import Serial
 
 from gateway.errors import LinkError
-from gateway.field.modbus.framing import Found, Framing, Late, MbapFraming, RtuFraming
+from gateway.field.modbus.framing import Found, Framing, Late, MbapFraming, RtuFraming, Shape, differing, shape
 from gateway.field.modbus.pdu import GarbledError, answer_size
 from gateway.field.modbus.settings import ModbusRtu, ModbusRtuTcp, ModbusTcp
 from gateway.field.modbus.sockets import describe, tune
@@ -103,6 +103,7 @@ class PymodbusWire:
         self._sent_ns = self._first_ns = self._last_ns = 0
         self._doubtful_s = 0.0  # silence owed to a request that was given up
         self._given_up_ns = 0
+        self._given_up: Shape | None = None
         self._lost = ""
 
     async def open(self, client: Client, create: Callable[[], Any] | None, timeout_s: float) -> None:
@@ -140,7 +141,16 @@ class PymodbusWire:
             self._client.close()
 
     async def start(self, request: Request) -> Answer:
-        """One exchange; a given-up one before it is waited out first where its answer could be mistaken."""
+        """One exchange; a given-up one before it is waited out first where its answer could be mistaken.
+
+        Silence proves little of a device that is slower than twice its timeout. So what looks like the request given
+        up is asked only after another one, of a length that can't be confused with it, was answered.
+        """
+        if self._drains and self._given_up == shape(request):
+            await self._exchange(differing(request))
+        return await self._exchange(request)
+
+    async def _exchange(self, request: Request) -> Answer:
         client = self._client
         if client is None or self._lost:
             raise LinkError(self._lost or "not open")
@@ -152,6 +162,7 @@ class PymodbusWire:
         self._request, self._first_ns = request, 0
         # Until the answer is here, nobody knows whether one is still to come.
         self._doubtful_s = max(request.timeout_s, 10 * self._timing.silence_s) if self._drains else 0.0
+        self._given_up = shape(request)
         timer = asyncio.get_running_loop().call_later(
             wire_s + request.timeout_s, self._fail, NoAnswerError("no answer")
         )
@@ -166,7 +177,7 @@ class PymodbusWire:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise asyncio.CancelledError  # wait_for of Python 3.11 swallows it when the answer comes together with it
-        self._doubtful_s = 0.0
+        self._doubtful_s, self._given_up = 0.0, None
         sent_ns = self._sent_ns + int(self._timing.wire_s(len(request.pdu) + 3, 0) * 1e9)
         return Answer(_pdu(answer), (sent_ns + self._first_ns) // 2, (self._last_ns - started_ns) / 1e9)
 

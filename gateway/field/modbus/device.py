@@ -1,4 +1,4 @@
-"""One Modbus device: its fields, its plan, what it refuses. Pure but for the memory's file.
+"""One Modbus device: its fields, its plan, what it refuses.
 
 fields --plan (without what is refused)--> blocks, requests, decoder
    ^------------- Learned, kept in a file -----------'
@@ -6,14 +6,12 @@ fields --plan (without what is refused)--> blocks, requests, decoder
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -22,6 +20,8 @@ from gateway.field.modbus import pdu
 from gateway.field.modbus.address import AREA_OF_FUNCTION, Address
 from gateway.field.modbus.decode import Decoder, Field
 from gateway.field.modbus.learn import Learned
+from gateway.field.modbus.memory import Memory
+from gateway.field.modbus.mute import Muted
 from gateway.field.modbus.plan import Block, Span, plan
 from gateway.field.modbus.scaling import scaling
 from gateway.field.modbus.settings import ModbusDevice, ModbusTag
@@ -86,14 +86,15 @@ class Device:
     """A device's settings and its plan in force."""
 
     def __init__(
-        self, name: str, settings: ModbusDevice, places: dict[int, Place], timeout_s: float, memory: Path | None
+        self, name: str, settings: ModbusDevice, places: dict[int, Place], timeout_s: float, memory: Memory | None
     ) -> None:
         self.name = name
         self.settings = settings
         self.places = places
         self.timeout_s = timeout_s
         self._memory = memory
-        self._learned = _load(memory)
+        self._learned = _recall(memory)
+        self.muted = Muted()
         self._planned = -1
         self._plan: ReadPlan | None = None
         self._retests: deque[Block] = deque()
@@ -185,7 +186,18 @@ class Device:
     def retest(self) -> None:
         """Try everything again from the next poll on (a reload)."""
         self._learned.forget_cuts()
+        self.muted.forget()
         self._retests = deque(self._learned.singles())
+
+    def silent(self, block: Block, now: float) -> bool:
+        """The device lives but does not answer this request; whether it is left out for a while now."""
+        wait = self.muted.silent(block, now)
+        if not wait:
+            return False
+        area = AREA_OF_FUNCTION[block.function]
+        text = "%s: no answer for %s:%d to %d though it answers others, left out for %.0f s"
+        log.warning(text, self.name, area, block.start, block.stop - 1, wait, extra={"device": self.name})
+        return True
 
     @property
     def version(self) -> int:
@@ -193,23 +205,13 @@ class Device:
         return self._learned.version
 
     def remember(self) -> None:
-        """Write down what was learned; a disk that refuses costs only the memory over a restart."""
-        if self._memory is None:
-            return
-        try:
-            self._memory.parent.mkdir(parents=True, exist_ok=True)
-            new = self._memory.with_suffix(".new")
-            new.write_text(json.dumps(self._learned.to_json()), encoding="ascii")
-            new.replace(self._memory)
-        except OSError as error:
-            log.info("%s: what it refuses can't be kept: %s", self.name, error)
+        """Write down what was learned."""
+        if self._memory is not None:
+            self._memory.keep(self._learned.to_json())
 
 
-def _load(memory: Path | None) -> Learned:
-    if memory is None:
-        return Learned()
+def _recall(memory: Memory | None) -> Learned:
     try:
-        document: Any = json.loads(memory.read_text(encoding="ascii"))
-        return Learned.from_json(document)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return Learned()  # none yet, or torn: it is learned again
+        return Learned() if memory is None else Learned.from_json(memory.recall())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Learned()  # torn: it is learned again

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Final, NamedTuple, Protocol
 
 from gateway.field.modbus.frames import RtuExpectation, find_rtu, mbap_frame, mbap_frames, rtu_frame
-from gateway.field.modbus.pdu import GarbledError, answer_size, check_shape
+from gateway.field.modbus.pdu import GarbledError, answer_size, check_shape, read
+from gateway.field.modbus.wire import Request
 
 MOST_NOISE: Final = 1024  # bytes kept of a line that babbles
 
@@ -25,6 +26,29 @@ class Late(NamedTuple):
     """An answer to the request before, or to one given up."""
 
     frame: bytes
+
+
+class Shape(NamedTuple):
+    """What tells answers on a serial line apart."""
+
+    unit: int
+    function: int
+    size: int
+
+
+def shape(request: Request) -> Shape:
+    """The shape of the answer to a request."""
+    return Shape(request.unit, request.pdu[0], answer_size(request.pdu))
+
+
+def differing(request: Request) -> Request:
+    """A read at the same place whose answer has another length; anything else as it is."""
+    function = request.pdu[0]
+    if function > 4:
+        return request
+    start, count = int.from_bytes(request.pdu[1:3], "big"), int.from_bytes(request.pdu[3:5], "big")
+    step = 8 if function <= 2 else 1  # bits come in whole bytes
+    return request._replace(pdu=read(function, start, count - step if count > step else count + step))
 
 
 class Framing(Protocol):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Final
 
 from gateway.errors import LinkError
 from gateway.field.modbus.wire import Answer, Request, Wire
+
+_STALE_S: Final = 60.0
 
 
 class Session:
@@ -16,11 +20,13 @@ class Session:
         self._opener = opener
         self._reopens = reopens
         self._wire: Wire | None = None
+        self._answered = 0.0
 
     @asynccontextmanager
     async def link(self) -> AsyncIterator[None]:
         """The open link; LinkError where it can't be had."""
         self._wire = await self._opener()
+        self._answered = time.monotonic()
         try:
             yield
         finally:
@@ -37,6 +43,16 @@ class Session:
         if self._reopens:
             self._close()
             self._wire = await self._opener()
+
+    def answered(self) -> None:
+        """Somebody on the link answered."""
+        self._answered = time.monotonic()
+
+    async def renew(self) -> None:
+        """Connect anew where nobody has answered for a minute: the other end may have forgotten the connection."""
+        if self._reopens and time.monotonic() - self._answered >= _STALE_S:
+            await self.recover()
+            self._answered = time.monotonic()
 
     def _close(self) -> None:
         wire, self._wire = self._wire, None

@@ -15,6 +15,7 @@ from gateway.field.bus import Bus
 from gateway.field.contract import BusPlan, FieldContext
 from gateway.field.modbus.device import Device, places
 from gateway.field.modbus.mbap import open_pipelined
+from gateway.field.modbus.memory import Memory
 from gateway.field.modbus.session import Session
 from gateway.field.modbus.settings import ModbusConnection, ModbusRtu, ModbusTcp
 from gateway.field.modbus.station import ModbusStation
@@ -64,7 +65,7 @@ class ModbusSource:
         stations = {}
         for name, device_settings in settings.devices.items():
             device = Device(
-                name, device_settings, places(plan, name), settings.timeout, _memory(self._context.state, name)
+                name, device_settings, places(plan, name), settings.timeout, _memory(self._context.state, plan, name)
             )
             if isinstance(settings, ModbusRtu):
                 device.on_line(settings.timing().worthwhile_gap())
@@ -117,8 +118,11 @@ def _equal(old: ModbusStation, new: ModbusStation) -> bool:
     )
 
 
-def _memory(state: Path | None, device: str) -> Path | None:
-    return None if state is None else state / f"modbus-{device}.json"
+def _memory(state: Path | None, plan: BusPlan, device: str) -> Memory | None:
+    settings: ModbusConnection = plan.connection
+    host = "" if isinstance(settings, ModbusRtu) else settings.host
+    whose = f"{settings.driver} {host}:{settings.port} unit {settings.devices[device].unit}"
+    return None if state is None else Memory(state / f"modbus-{device}.json", whose)
 
 
 class _Traffic:

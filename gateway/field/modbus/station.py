@@ -46,8 +46,10 @@ class ModbusStation:
     async def probe(self) -> None:
         """Read one value; any answer that is no gateway's excuse will do."""
         request = self.model.request(self.model.cheapest())
+        await self.session.renew()
         try:
             pdu.payload(request.pdu, (await self.session.start(request)).pdu)
+            self.session.answered()
         except NoAnswerError as error:
             raise self.failed(Quality.BAD_TIMEOUT, str(error)) from error
         except GarbledError as error:
@@ -75,23 +77,33 @@ class ModbusPoll:
         if not self._plan.blocks and not self._again:
             only = self._device.cheapest()  # everything is refused: still see whether the unit lives
             self._again[id(only)] = only
-        self._open: deque[Block] = deque((*self._plan.blocks, *self._again.values()))
         self._payloads: dict[int, bytes] = {}
         self._times: dict[int, int] = {}
         self._failures: dict[int, Quality] = {}
+        self._open: deque[Block] = deque((*self._wanted(), *self._again.values()))
+        self._silences = 0  # one after the other
         self._parts: list[Block] = []  # of blocks that were split
         self._gone: set[int] = set()  # blocks that were split or refused
         self._later: list[Block] = []
         self._splits = 0
 
+    def _wanted(self) -> list[Block]:
+        """The plan's blocks without those the device is silent about."""
+        now = time.monotonic()
+        skipped = [block for block in self._plan.blocks if self._device.muted.skipped(block, now)]
+        if not skipped or len(skipped) == len(self._plan.blocks):
+            return list(self._plan.blocks)
+        self._failures.update((id(block), Quality.BAD_TIMEOUT) for block in skipped)
+        return [block for block in self._plan.blocks if id(block) not in self._failures]
+
     async def attempt(self, give_way: GiveWay) -> bool:
         """Ask for the open blocks; see `gateway.field.stations.Poll`."""
         window: deque[tuple[Block, Awaitable[Answer]]] = deque()
         session, depth = self._station.session, self._device.settings.in_flight
-        lived = False
+        lived = bool(self._payloads)
         trouble: tuple[Quality, str] | None = None
         self._open.extend(self._later)
-        self._later = []
+        self._later, self._silences = [], 0
         try:
             while self._open or window:
                 if self._open and len(window) < depth:
@@ -103,6 +115,9 @@ class ModbusPoll:
                 try:
                     answer = await pending
                     data = pdu.payload(self._request(block).pdu, answer.pdu)
+                except NoAnswerError as error:
+                    window.popleft()
+                    self._silent(block, error)
                 except GarbledError as error:
                     trouble = Quality.BAD_DECODE, str(error)
                     self._garbled(block)
@@ -120,8 +135,6 @@ class ModbusPoll:
                     window.popleft()
                     lived = True
                     self._answered(block, data, answer)
-        except NoAnswerError as error:
-            raise self._station.failed(Quality.BAD_TIMEOUT, str(error)) from error
         finally:
             self._take_back(window)
         if not lived and trouble is not None:
@@ -137,9 +150,24 @@ class ModbusPoll:
         time_ns = self._station.clock.utc_ns(answer.time_ns)
         self._times[key] = time_ns
         self._failures.pop(key, None)
+        self._silences = 0
+        self._device.muted.answered(block)
+        self._station.session.answered()
         self._station.counters.polled(answer.seconds, time_ns)
         if self._again:
             self._device.accepted(block)
+
+    def _silent(self, block: Block, error: NoAnswerError) -> None:
+        """UnitError, unless the unit answers other requests of this slot: then this one is at fault."""
+        self._silences += 1
+        self._open.append(block)  # another block goes first next time: it shows whether the unit lives
+        failure = self._station.failed(Quality.BAD_TIMEOUT, str(error))
+        if not self._payloads or self._silences > 1:
+            raise failure from error
+        self._open.pop()
+        if not self._device.silent(block, time.monotonic()):
+            self._later.append(block)
+        self._failures[id(block)] = Quality.BAD_TIMEOUT
 
     def _garbled(self, block: Block) -> None:
         """Once is noise: ask again at the end of the cycle. Twice is the answer."""
