@@ -99,7 +99,8 @@ own_version() { sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$HERE/../gateway/__ini
 
 find_version() {
     if [ -n "$offline" ]; then
-        local wheels=("$offline"/edge_gateway-"${version:-*}"-py3-none-any.whl)
+        local wheels=("$offline"/edge_gateway-*-py3-none-any.whl)
+        if [ -n "$version" ]; then wheels=("$offline/edge_gateway-$version"-py3-*.whl); fi
         [ ${#wheels[@]} -gt 0 ] || die "$offline holds no release ${version:-of the gateway}"
         local newest
         newest=$(printf '%s\n' "${wheels[@]##*/}" | sort -V | tail -n 1)
@@ -243,7 +244,10 @@ activate() {
         first_steps
         return
     fi
-    if [ -e "$CONFIG/gateway.yaml" ] && [ -z "$before" ]; then systemctl enable --quiet gateway.service; fi
+    if [ -e "$CONFIG/gateway.yaml" ] && [ ! -e "$PREFIX/.enabled" ]; then # once: later the choice is the operator's
+        systemctl enable --quiet gateway.service
+        touch "$PREFIX/.enabled"
+    fi
     systemctl enable --quiet gateway.target
     mapfile -t list < <(services)
     if ! restart_all "${list[@]}"; then

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.errors import GatewayError
+from gateway.runtime.control import ControlServer, Params
+from gateway.runtime.status.server import StatusServer
+from gateway.runtime.status.settings import StatusSettings
+from gateway.tools.status import show_status
+from tests.fakes.mosquitto import free_port
+from tests.fakes.status import FakePlant
+
+TOKEN = "a-token-of-good-length"  # noqa: S105  # a test's token
+
+
+@pytest.fixture
+def plant() -> FakePlant:
+    plant = FakePlant()
+    plant.move(0)
+    plant.incident()
+    return plant
+
+
+async def shown(call: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> str:
+    await asyncio.to_thread(call)
+    return capsys.readouterr().out
+
+
+async def test_by_address(plant: FakePlant, capsys: pytest.CaptureFixture[str]) -> None:
+    async with StatusServer(StatusSettings(listen="127.0.0.1:0"), plant.view) as server:
+        assert server.address is not None
+        url = server.address.url
+        text = await shown(lambda: show_status(url), capsys)
+        assert "welding-cell-3" in text
+        assert "meter-2" in text
+        everything = json.loads(await shown(lambda: show_status(url, as_json=True), capsys))
+    assert everything["health"]["devices"]["meter-2"]["up"] is False
+    assert everything["losses"]["total"] == {"missed_tick": 14}
+
+
+async def test_by_control_socket(plant: FakePlant, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    view = plant.view
+
+    async def status(_: Params) -> Any:
+        parts = {"devices": view.devices(), "upstreams": view.upstreams(), "losses": view.losses()}
+        return {"health": view.health(), **parts, "events": view.events()}
+
+    path = tmp_path / "control.sock"
+    async with ControlServer(path, {"status": status}):
+        everything = json.loads(await shown(lambda: show_status(path, as_json=True), capsys))
+    assert everything["health"]["gateway"] == "welding-cell-3"
+
+
+async def test_a_token_from_a_file(plant: FakePlant, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n")
+    settings = StatusSettings.model_validate({"listen": "127.0.0.1:0", "token": {"file": file}})
+    async with StatusServer(settings, plant.view) as server:
+        assert server.address is not None
+        url = server.address.url
+        with pytest.raises(GatewayError, match="asks for its token"):
+            await asyncio.to_thread(show_status, url)
+        assert "welding-cell-3" in await shown(lambda: show_status(url, file), capsys)
+
+
+@pytest.mark.parametrize("target", ["gateway.plant.local", f"http://127.0.0.1:{free_port()}"])
+async def test_nobody_there(target: str) -> None:
+    with pytest.raises(GatewayError, match=r"expected http|can't be asked"):
+        await asyncio.to_thread(show_status, target)
