@@ -24,4 +24,8 @@ async def link_group() -> AsyncIterator[asyncio.TaskGroup]:
         lost, rest = errors.split(LinkError)
         if rest is not None or lost is None:
             raise
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            # Until Python 3.13 a TaskGroup forgets that it was cancelled when a task of it fails at the same time.
+            raise asyncio.CancelledError from None
         raise _first(lost) from None

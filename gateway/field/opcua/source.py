@@ -43,6 +43,8 @@ class OpcuaSource:
 
     async def write(self, tag: int, value: float | str) -> float | str:
         """Write a node in its own data type and read it back."""
+        if self._plan.table[tag].write is None:
+            raise WriteError("denied", f"{self._plan.table[tag].full_name} can't be written")
         if self._session is None:
             raise WriteError("failed", "the server is not connected")
         return await write_value(self._session, self._plan.table[tag], value, self._settings.timeout)

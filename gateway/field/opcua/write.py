@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+import struct
+from typing import Any, Final
 
 from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
@@ -25,6 +26,7 @@ _WHOLE: Final = {
     ua.VariantType.Int64: (-(1 << 63), (1 << 63) - 1),
     ua.VariantType.UInt64: (0, (1 << 64) - 1),
 }
+FLOAT_MAX: Final = 3.4028234663852886e38  # the largest binary32 number
 _REAL: Final = frozenset({ua.VariantType.Float, ua.VariantType.Double})
 _DENIED: Final = frozenset(
     {StatusCodes.BadUserAccessDenied, StatusCodes.BadNotWritable, StatusCodes.BadWriteNotSupported}
@@ -41,6 +43,8 @@ def variant(kind: ua.VariantType, tag: Tag, value: float | str) -> ua.Variant:
     if kind is ua.VariantType.Boolean:
         return ua.Variant(raw != 0, kind)
     if kind in _REAL:
+        if kind is ua.VariantType.Float and abs(raw) > FLOAT_MAX:
+            raise WriteError("out_of_range", f"{tag.full_name}: the node holds numbers up to {FLOAT_MAX:g}")
         return ua.Variant(raw, kind)
     if kind not in _WHOLE:
         raise WriteError("bad_type", f"{tag.full_name}: the node's type {kind.name} can't be written")
@@ -80,9 +84,19 @@ async def _write(session: Session, tag: Tag, value: float | str) -> float | str:
     answer = (await session.read([node]))[0]
     if answer.StatusCode is not None:
         answer.StatusCode.check()
-    got = None if answer.Value is None else answer.Value.Value
+    return _read_back(tag, kind, wanted.Value, None if answer.Value is None else answer.Value.Value)
+
+
+def _read_back(tag: Tag, kind: ua.VariantType, wanted: Any, got: Any) -> float | str:
+    """The engineering value read back; WriteError mismatch where it isn't what was written."""
+    if kind is ua.VariantType.Float and isinstance(got, float):
+        wanted = struct.unpack("f", struct.pack("f", wanted))[0]
     if kind is ua.VariantType.String:
-        return str(got)
-    if not isinstance(got, (int, float)):
+        result: float | str = str(got)
+    elif isinstance(got, (int, float)):
+        result = engineering(tag, float(got))
+    else:
         raise WriteError("failed", f"{tag.full_name}: no number comes back")
-    return engineering(tag, float(got))
+    if got != wanted:
+        raise WriteError("mismatch", f"{tag.full_name}: the server holds {result} now")
+    return result
