@@ -18,7 +18,7 @@ def run_daemon(file: Path) -> int:
     from gateway.runtime.systemd import Notifier  # noqa: PLC0415
 
     faulthandler.enable()
-    configuration = load(file)
+    configuration = load(file, running=True)
     logs = configure(configuration.root.log.level, configuration.root.log.devices)
     for warning in configuration.warnings:
         log.warning("%s", warning)

@@ -19,10 +19,10 @@ def check_across(configuration: Configuration, findings: Findings) -> None:
     _check_log(configuration, findings)
     path = configuration.root.spool.path
     if path is not None and (problem := unwritable(path)):
-        findings.error(("spool", "path"), problem)
+        findings.note("machine", ("spool", "path"), problem)
     token = configuration.root.status.token
     if token is not None and (problem := token.problem()):
-        findings.error(("status", "token"), problem)
+        findings.note("machine", ("status", "token"), problem)
 
 
 def _check_buses(configuration: Configuration, findings: Findings) -> None:
@@ -48,8 +48,7 @@ def _check_upstreams(configuration: Configuration, findings: Findings) -> None:
     ids: dict[tuple[str, str], str] = {}
     for name, upstream in root.upstreams.items():
         for severity, place, text in upstream.findings(site):
-            note = findings.error if severity == "error" else findings.warning
-            note(("upstreams", name, *place), text)
+            findings.note(severity, ("upstreams", name, *place), text)
         for pattern in unmatched(upstream.select, configuration.table):
             place = ("upstreams", name, "select", (upstream.select or []).index(pattern))
             findings.warning(place, f"{pattern!r} chooses no tag", suggest(pattern, names))

@@ -43,8 +43,10 @@ def suggest(word: str, known: Iterable[str]) -> str:
 class Findings:
     """Collects the faults of one file in the order of their lines."""
 
-    def __init__(self, file: str, document: Document) -> None:
+    def __init__(self, file: str, document: Document, *, running: bool = False) -> None:
+        """`running`: what is wrong with this machine only (see `machine`) is a warning."""
         self._file = file
+        self._running = running
         self._document = document
         self._errors: list[Finding] = []
         self._warnings: list[Finding] = []
@@ -67,6 +69,17 @@ class Findings:
     def error(self, path: Path, message: str, hint: str = "", *, key: bool = False) -> None:
         """Note an error at a path of the document."""
         self._errors.append(self._finding(path, message, hint, key=key))
+
+    def note(self, severity: str, path: Path, message: str) -> None:
+        """Note a component's own finding: "error", "warning", or "machine" for what another machine may have right.
+
+        A file that can't be read or written is an error when a configuration is checked; a daemon starts all the
+        same, says so and tries again.
+        """
+        if severity == "error" or (severity == "machine" and not self._running):
+            self.error(path, message)
+        else:
+            self.warning(path, message)
 
     def warning(self, path: Path, message: str, hint: str = "") -> None:
         """Note a warning at a path of the document."""

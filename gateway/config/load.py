@@ -37,21 +37,25 @@ _STAND_INS: Final = {  # for required sections with faults, so that the rest is 
 _ROUNDS: Final = 4  # each round cuts faults out; a model's own check may find more in what is left
 
 
-def load(file: Path) -> Configuration:
-    """Read and check a configuration file. FileNotFoundError, or ConfigError with every finding."""
+def load(file: Path, *, running: bool = False) -> Configuration:
+    """Read and check a configuration file. FileNotFoundError, or ConfigError with every finding.
+
+    `running` is for the daemon: it starts although a secret or the spool's folder is missing, which is an error
+    for everybody else.
+    """
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         findings = Findings(str(file), parse("{}"))
         findings.error((), f"this is no UTF-8 text: byte {error.start}")
         raise ConfigError(findings.errors) from error
-    return load_text(text, file)
+    return load_text(text, file, running=running)
 
 
-def load_text(text: str, file: Path) -> Configuration:
+def load_text(text: str, file: Path, *, running: bool = False) -> Configuration:
     """Check a configuration's text; `file` names it in the findings."""
     document = parse(text)
-    findings = Findings(str(file), document)
+    findings = Findings(str(file), document, running=running)
     for fault in document.faults:
         findings.fault(fault)
     if document.data is None:
@@ -134,8 +138,7 @@ class _Reader:
                 continue
             every = {device: model.every or default for device, model in settings.devices.items()}
             for severity, place, text in settings.findings(every):
-                note = self._findings.error if severity == "error" else self._findings.warning
-                note(("connections", name, *place), text)
+                self._findings.note(severity, ("connections", name, *place), text)
             buses[name] = Bus(name, driver, settings, every)
             for device, model in settings.devices.items():
                 self._read_device(name, device, model, every[device])
