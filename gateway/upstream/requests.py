@@ -135,10 +135,10 @@ def raw_value(tag: Tag, value: Value) -> Value:
         if not low <= raw <= high:
             raise WriteError("out_of_range")
         return raw
-    unscaled = (value - tag.offset) / tag.scale if tag.scaled else value
+    unscaled = (value - tag.offset) / tag.scale if tag.scaled else float(value)
     pack = _FLOAT_FORMATS.get(tag.type)
     if pack is None:
-        return float(unscaled)
+        return unscaled
     try:
         (raw_float,) = struct.unpack(pack, struct.pack(pack, unscaled))
     except OverflowError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from gateway.block import Block, BlockId
@@ -46,6 +48,7 @@ def test_what_goes_in_comes_out() -> None:
 
 def test_parts_stay_below_the_limit_and_hold_every_reading_once() -> None:
     whole = block(7, plant(), 3000)
+    whole = replace(whole, readings=replace(whole.readings, value=np.random.default_rng(1).normal(size=3000)))
     messages = payload().messages(whole, 1500)
     assert max(message.size for message in messages) <= 1500
     unpacked = [unpack(message.payload) for message in messages]
