@@ -31,9 +31,8 @@ WARM_UP: Final = 100  # rows of a tag that score 0 and are marked uncertain/stal
 ROWS, DAMPING, SHORT, LONG, HIGH, LOW, TIME = 0, 1, 2, 3, 4, 5, 6
 MEAN: Final = 7
 VARIANCE: Final = MEAN + FEATURES
-SEASON: Final = VARIANCE + FEATURES  # mean of each half hour
-SEEN: Final = SEASON + SEASONS  # rows of each half hour
-VISIT: Final = SEEN + SEASONS  # number of the row that last visited each bin of each feature, 0 for none
+SEASON: Final = VARIANCE + FEATURES  # mean and number of rows of each half hour
+VISIT: Final = SEASON + 2 * SEASONS  # number of the row that last visited each bin of each feature, 0 for none
 WIDTH: Final = VISIT + FEATURES * BINS
 
 # Chosen in the middle of a wide plateau; tests/bench/bench_anomaly.py prints the spread around it.
@@ -132,13 +131,14 @@ def score(
         s[LONG] += (v - s[LONG]) * max(long_share, share)
         s[HIGH] = max(v, s[HIGH] - (s[HIGH] - s[LOW]) * closing)
         s[LOW] = min(v, s[LOW] + (s[HIGH] - s[LOW]) * closing)
-        half_hour = (t // _HALF_HOUR_NS) % SEASONS
-        s[SEEN + half_hour] += 1.0
-        if s[SEEN + half_hour] == 1.0:
-            s[SEASON + half_hour] = v
-        seasonal = v - s[SEASON + half_hour]
+        season = SEASON + 2 * ((t // _HALF_HOUR_NS) % SEASONS)
+        seen = s[season + 1] + 1.0
+        s[season + 1] = seen
+        if seen == 1.0:
+            s[season] = v
+        seasonal = v - s[season]
         elapsed = min((t - s[TIME]) * 1e-9 / parameter[SEASON_SECONDS], parameter[SEASON_RATE])
-        s[SEASON + half_hour] += seasonal * max(elapsed, 1.0 / s[SEEN + half_hour])
+        s[season] += seasonal * max(elapsed, 1.0 / seen)
         s[TIME] = t
         feature[0] = v
         feature[1] = s[SHORT]
