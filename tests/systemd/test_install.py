@@ -148,18 +148,22 @@ def times(collector: Collector) -> list[int]:
 
 def test_the_life_of_an_installation(machine: Machine, plc: int, broker: Mosquitto) -> None:
     cell = Cell(machine, plc, broker)
-    installs_without_a_configuration(cell)
-    cell.configure()
-    starts_and_delivers(cell)
-    is_confined(cell)
-    a_stalled_daemon_is_replaced(cell)
-    reloads(cell)
-    a_kill_costs_no_more_than_the_commit_interval(cell)
-    a_wrong_configuration_stays_down(cell)
-    an_update_switches(cell)
-    a_broken_update_is_taken_back(cell)
-    a_second_instance_has_its_own_state(cell)
-    uninstalls(cell)
+    try:
+        installs_without_a_configuration(cell)
+        cell.configure()
+        starts_and_delivers(cell)
+        is_confined(cell)
+        a_stalled_daemon_is_replaced(cell)
+        reloads(cell)
+        a_kill_costs_no_more_than_the_commit_interval(cell)
+        a_wrong_configuration_stays_down(cell)
+        an_update_switches(cell)
+        a_broken_update_is_taken_back(cell)
+        a_second_instance_has_its_own_state(cell)
+        uninstalls(cell)
+    except (AssertionError, TimeoutError):
+        print(machine.run("journalctl", "--no-pager", "-o", "short-precise", "-n", "80", check=False))
+        raise
 
 
 def installs_without_a_configuration(cell: Cell) -> None:
