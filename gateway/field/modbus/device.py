@@ -95,6 +95,7 @@ class Device:
         self._memory = memory
         self._learned = _recall(memory)
         self.muted = Muted()
+        self.in_flight = settings.in_flight
         self._planned = -1
         self._plan: ReadPlan | None = None
         self._retests: deque[Block] = deque()
@@ -187,7 +188,17 @@ class Device:
         """Try everything again from the next poll on (a reload)."""
         self._learned.forget_cuts()
         self.muted.forget()
+        self.in_flight = self.settings.in_flight
         self._retests = deque(self._learned.singles())
+
+    def shallower(self) -> bool:
+        """A request among several in flight got no answer: ask fewer at once; false where it is one already."""
+        if self.in_flight == 1:
+            return False
+        self.in_flight //= 2
+        text = "%s: does not answer all of %d requests at once: %d from now on; max_in_flight should say so"
+        log.warning(text, self.name, 2 * self.in_flight, self.in_flight, extra={"device": self.name})
+        return True
 
     def silent(self, block: Block, now: float) -> bool:
         """The device lives but does not answer this request; whether it is left out for a while now."""

@@ -99,14 +99,14 @@ class ModbusPoll:
     async def attempt(self, give_way: GiveWay) -> bool:
         """Ask for the open blocks; see `gateway.field.stations.Poll`."""
         window: deque[tuple[Block, Awaitable[Answer]]] = deque()
-        session, depth = self._station.session, self._device.settings.in_flight
+        session = self._station.session
         lived = bool(self._payloads)
         trouble: tuple[Quality, str] | None = None
         self._open.extend(self._later)
         self._later, self._silences = [], 0
         try:
             while self._open or window:
-                if self._open and len(window) < depth:
+                if self._open and len(window) < self._device.in_flight:
                     await give_way()
                     block = self._open.popleft()
                     window.append((block, session.start(self._request(block))))
@@ -117,7 +117,8 @@ class ModbusPoll:
                     data = pdu.payload(self._request(block).pdu, answer.pdu)
                 except NoAnswerError as error:
                     window.popleft()
-                    self._silent(block, error)
+                    if self._silent(block, error):
+                        self._take_back(window)
                 except GarbledError as error:
                     trouble = Quality.BAD_DECODE, str(error)
                     self._garbled(block)
@@ -157,17 +158,23 @@ class ModbusPoll:
         if self._again:
             self._device.accepted(block)
 
-    def _silent(self, block: Block, error: NoAnswerError) -> None:
-        """UnitError, unless the unit answers other requests of this slot: then this one is at fault."""
-        self._silences += 1
-        self._open.append(block)  # another block goes first next time: it shows whether the unit lives
+    def _silent(self, block: Block, error: NoAnswerError) -> bool:
+        """UnitError, unless the unit answers other requests of this slot: then this one is at fault.
+
+        True where too many were in flight: all of them are to be asked again.
+        """
         failure = self._station.failed(Quality.BAD_TIMEOUT, str(error))
+        self._open.append(block)  # another block goes first next time: it shows whether the unit lives
+        if self._payloads and self._device.shallower():
+            return True
+        self._silences += 1
         if not self._payloads or self._silences > 1:
             raise failure from error
         self._open.pop()
         if not self._device.silent(block, time.monotonic()):
             self._later.append(block)
         self._failures[id(block)] = Quality.BAD_TIMEOUT
+        return False
 
     def _garbled(self, block: Block) -> None:
         """Once is noise: ask again at the end of the cycle. Twice is the answer."""
