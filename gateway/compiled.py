@@ -20,5 +20,9 @@ def kernel(function: F) -> F:
         from numba import njit  # noqa: PLC0415  # only who has kernels pays for loading it
     except (ImportError, OSError):
         return function
-    cached = os.environ.get(CACHE_SWITCH) != "off"
-    return cast("F", njit(cache=cached, nogil=True, error_model="numpy")(function))
+    if os.environ.get(CACHE_SWITCH) != "off":
+        try:
+            return cast("F", njit(cache=True, nogil=True, error_model="numpy")(function))
+        except RuntimeError:  # nowhere to write to: numba refuses when it decorates
+            pass
+    return cast("F", njit(nogil=True, error_model="numpy")(function))

@@ -40,6 +40,7 @@ class Pipeline:
         self._route = route
         self._plan: Plan = plan(table, steps)
         self._stages: list[Stage] = build(table, self._plan)
+        self._every = int(np.bitwise_or.reduce(self._plan.masks, initial=0))
         self._table = table
         self._steps = {index: tuple(chain) for index, chain in steps.items() if chain}
         self._before = before
@@ -84,7 +85,7 @@ class Pipeline:
         return found
 
     def _run(self, rows: Readings, first: int = 0) -> Readings:
-        needed = self._route(rows.tag, self._plan.masks)
+        needed = self._route(rows.tag, self._plan.masks, self._every)
         if needed < 0:
             raise IndexError("a reading's tag is not in the table")
         lossy = self._plan.lossy
