@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from gateway.field.contract import BusPlan, FieldContext, Loss
+from gateway.field.health import Health
 from gateway.field.modbus import MODBUS_TCP, pdu
 from gateway.field.modbus.client import open_tcp
 from gateway.field.modbus.device import Device, places
@@ -34,6 +35,8 @@ from gateway.field.modbus.wire import Request, Wire
 from gateway.readings import Quality, Readings
 from gateway.runtime.clock import Clock
 from gateway.runtime.counters import Counters
+from tests.fakes.modbus import SILENCE
+from tests.fakes.modbus_rig import Rig, counting
 from tests.fakes.port import plan_of
 
 REGISTERS = 10_000
@@ -185,6 +188,24 @@ async def grid(port: int, seconds: float) -> dict[str, float]:
     }
 
 
+async def living(folder: Path, seconds: float, dead: int | None) -> int:
+    """Good readings of seven units out of eight on a serial line that is busy all the time."""
+    device = counting(*range(1, 9))
+    device.behave = lambda unit, _pdu: SILENCE if unit == dead else None
+    rig = Rig("rtu", folder, device, timeout="200ms")
+    units = {f"m{unit}": {"unit": unit, "tags": {"r": {"address": "input:0", "count": 10}}} for unit in range(1, 9)}
+    async with rig.running(units, 0.02):
+        rig.source._bus._new_health = Health
+        await asyncio.sleep(seconds)
+        return sum(row.quality == Quality.GOOD for row in rig.port.rows if not row.tag.startswith("m3."))
+
+
+async def isolation(folder: Path, seconds: float) -> dict[str, float]:
+    """What one dead unit of eight leaves to the others."""
+    alive = await living(folder, seconds, None)
+    return {"percent_kept": 100 * await living(folder, seconds, 3) / alive}
+
+
 def decoder() -> dict[str, float]:
     """The register bytes of 10,000 tags into columns."""
     bus = plan(1, 1, 1.0, 1)
@@ -218,6 +239,7 @@ def measured(count: int, seconds: float) -> dict[str, dict[str, float]]:
         for depth in (1, 8, 16):
             rows[f"whole polls, {depth} in flight"] = asyncio.run(polls(port, depth, count))
         rows["10,000 registers each second"] = asyncio.run(grid(port, seconds))
+        rows["serial, 1 of 8 units dead"] = asyncio.run(isolation(Path(folder), 2 * seconds))
     rows["decoder"] = decoder()
     return rows
 
