@@ -214,6 +214,13 @@ services() { # those that should run
     done
 }
 
+idle() { # those of the named services that don't run
+    local service
+    for service in "$@"; do
+        systemctl is-active --quiet "$service" || echo "$service"
+    done
+}
+
 # `systemctl restart` returns when the daemon is ready, or failed to get there; then it must stay up for a while.
 restart_all() {
     local service before
@@ -237,9 +244,12 @@ activate() {
     if [ -L "$PREFIX/current" ]; then before=$(basename "$(readlink "$PREFIX/current")"); fi
     check_configurations "$release"
     warm "$release"
-    link "$version"
+    if [ "$before" != "$version" ]; then
+        link "$version"
+        say "switched to release $version"
+    fi
     copy_units "$release"
-    local files=("$CONFIG"/*.yaml) list
+    local files=("$CONFIG"/*.yaml) list due
     if [ ${#files[@]} = 0 ]; then
         first_steps
         return
@@ -250,7 +260,9 @@ activate() {
     fi
     systemctl enable --quiet gateway.target
     mapfile -t list < <(services)
-    if ! restart_all "${list[@]}"; then
+    due=("${list[@]}")
+    if [ "$before" = "$version" ]; then mapfile -t due < <(idle "${list[@]}"); fi
+    if ! restart_all "${due[@]}"; then
         if [ -z "$before" ] || [ "$before" = "$version" ]; then die "release $version does not get ready: journalctl -u gateway"; fi
         say "release $version does not get ready: taking release $before back" >&2
         link "$before"

@@ -102,6 +102,8 @@ class Secret(Settings):
             if self.file is not None and stat.S_IMODE(self.file.stat().st_mode) & stat.S_IROTH:
                 return f"{self.file} can be read by everybody: chmod o-r"
         except OSError as error:
+            if self.credential is not None and isinstance(error, PermissionError):
+                return ""  # only the unit's main process may read them, not the check before a reload
             return f"can't be read: {error.strerror or error}"
         except UnicodeDecodeError:
             return "is no UTF-8 text"

@@ -97,7 +97,7 @@ class StatusServer:
             return None
         try:
             token = self._settings.token.read()
-        except (OSError, KeyError) as error:
+        except (OSError, KeyError, UnicodeDecodeError) as error:
             raise LinkError(f"the token can't be read: {self._settings.token}") from error
         if not token.strip():
             raise LinkError(f"the token is empty: {self._settings.token}")

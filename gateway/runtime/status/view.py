@@ -72,7 +72,7 @@ class View:
         latest: Latest,
         clock: Clock,
         lag: LoopLag,
-        spool: Path | None = None,
+        folder: Path | None = None,  # where the spool lies
         log: Callable[[], Sequence[Json]] = list,
     ) -> None:
         self.counters = counters
@@ -83,7 +83,7 @@ class View:
         self._latest = latest
         self._clock = clock
         self._lag = lag
-        self._spool = spool
+        self._folder = folder
         self._log = log
         self._started = time.monotonic()
         self._events: deque[Json] = deque(maxlen=EVENTS)
@@ -255,8 +255,8 @@ class View:
             "committed": spool.committed,
             "error": spool.error,
         }
-        if self._spool is not None:
-            facts["disk_free_bytes"] = _free_bytes(self._spool)
+        if self._folder is not None:
+            facts["disk_free_bytes"] = _free_bytes(self._folder)
         return facts
 
 
@@ -272,9 +272,9 @@ def _age_s(upstream: UpstreamCounters, now_ns: int) -> float:
     return round(max(0, now_ns - upstream.oldest_ns) / 1e9, 1) if upstream.oldest_ns else 0.0
 
 
-def _free_bytes(spool: Path) -> int | None:
+def _free_bytes(folder: Path) -> int | None:
     try:
-        facts = os.statvfs(spool.parent)
+        facts = os.statvfs(folder)
     except OSError:
         return None
     return facts.f_bavail * facts.f_frsize

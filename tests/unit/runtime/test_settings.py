@@ -122,5 +122,12 @@ def test_credentials_of_the_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert Secret(credential="mqtt").problem() == ""  # outside its unit nobody can tell
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert "can't be read" in Secret(credential="mqtt").problem()
+
+    def denied(_: Path, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:  # only the unit's main process may read its credentials
+        patched.setattr(Path, "read_text", denied)
+        assert Secret(credential="mqtt").problem() == ""
     (tmp_path / "mqtt").write_text("hunter2\n")
     assert Secret(credential="mqtt").read() == "hunter2"
