@@ -117,6 +117,8 @@ async def test_a_late_answer_is_never_taken_for_the_next_one(rig: Rig, latency: 
         await rig.port.wait(lambda: len(rig.port.values("plc.r90")) >= 6)
     assert set(rig.port.values("plc.r5")) == {1005}
     assert set(rig.port.values("plc.r90")) == {1090}
+    if rig.kind != "rtu":
+        assert rig.link.connections == 1  # type: ignore[union-attr]
 
 
 async def test_a_stop_in_a_request_leaves_nothing_behind(rig: Rig) -> None:
@@ -400,3 +402,53 @@ async def test_a_reload_keeps_the_grid_of_what_did_not_change(rig: Rig) -> None:
         await rig.port.wait(lambda: len(rig.port.values("plc.r5")) >= 10)
     assert rig.context.counters.device("plc").missed == 0
     assert set(rig.port.values("other.r6")) == {2006}
+
+
+async def test_a_line_that_is_never_silent_stalls_nothing(tmp_path: Path) -> None:
+    rig = Rig("rtu", tmp_path, timeout="100ms")
+
+    async def babble() -> None:
+        while True:
+            rig.link._send(b"\x7e\x81")  # type: ignore[union-attr]
+            await asyncio.sleep(0.0005)
+
+    async with rig.running(one(), 0.2):
+        await rig.port.wait(lambda: rig.port.values("plc.r5") != [])
+        noise = asyncio.create_task(babble())
+        before = len(rig.port.rows)
+        await rig.port.wait(lambda: len(rig.port.rows) >= before + 5)
+        noise.cancel()
+        heard = len(rig.port.values("plc.r5"))
+        await rig.port.wait(lambda: len(rig.port.values("plc.r5")) >= heard + 2)
+    assert set(rig.port.values("plc.r5")) == {1005}
+
+
+async def test_a_slow_line_gets_the_time_its_characters_take(tmp_path: Path) -> None:
+    rig = Rig("rtu", tmp_path, timeout="100ms", baudrate=1200)
+    rig.device.behave = lambda unit, pdu: [Say(rig.device.units[unit].answer(pdu), delay=0.7)]
+    tags = {"a": {"address": "holding:0", "type": "uint16", "count": 60}}  # 1.1 s on the line
+    async with rig.running({"plc": {"unit": 1, "tags": tags}}, 3.0):
+        await rig.port.wait(lambda: len(rig.port.of("plc.a.59")) >= 1)
+    assert rig.port.qualities("plc.a.59") == {Quality.GOOD}
+    # The sample was taken between the request's end and the answer's begin, not in the middle of the exchange.
+    row = rig.port.of("plc.a.0")[0]
+    asked_ns = rig.context.clock.utc_of(rig.device.seen[0].at)
+    assert 0.3e9 < row.time_ns - asked_ns < 0.6e9
+
+
+@pytest.mark.parametrize("single", [False, True])
+async def test_the_functions_of_writing(rig: Rig, single: bool) -> None:
+    tags = {
+        "coil": {"address": "coil:3", "write": {}},
+        "word": {"address": "holding:5", "type": "int16", "write": {}},
+        "real": {"address": "holding:6", "type": "float32", "write": {}},
+    }
+    async with rig.running({"plc": {"unit": 1, "tags": tags, "write_single": single}}):
+        await rig.port.wait(lambda: rig.port.values("plc.word") != [])
+        assert await rig.source.write(0, 0) == 0
+        assert await rig.source.write(1, -2) == -2
+        assert await rig.source.write(2, 2.5) == 2.5
+    written = [seen.pdu[0] for seen in rig.device.seen if seen.pdu[0] > 4]
+    assert written == ([5, 6, 16] if single else [15, 16, 16])
+    assert rig.device.units[1].coils[3] == 0
+    assert rig.device.units[1].holding[5] == 0xFFFE

@@ -35,6 +35,7 @@ Client = AsyncModbusTcpClient | AsyncModbusSerialClient
 
 _NEVER_S: Final = 1e6  # pymodbus' own timer: ours is always earlier
 _MOST_BUFFER: Final = 1 << 16
+_BABBLE_S: Final = 1.0  # a line that isn't silent for that long
 _CONVERTER: Final = LineTiming(0.0, 0.002)  # the line behind a converter is not known; t3.5 of 19200 baud
 _FUNCTIONS: Final = {
     1: (2, 0),
@@ -121,7 +122,7 @@ class PymodbusWire:
         except TimeoutError as error:
             self.close()
             raise LinkError(f"no connection within {timeout_s:g} s") from error
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             self.close()
             raise LinkError(describe(error)) from error
         client.ctx.comm_params.timeout_connect = _NEVER_S
@@ -182,12 +183,16 @@ class PymodbusWire:
         return Answer(_pdu(answer), (sent_ns + self._first_ns) // 2, (self._last_ns - started_ns) / 1e9)
 
     async def _silence(self, request: Request) -> None:
-        """Wait until the line was silent for long enough."""
-        while True:
-            wanted_s = self._doubtful_s or max(self._timing.silence_s, request.pause_s)
-            silent_s = (time.monotonic_ns() - max(self._last_ns, self._given_up_ns if self._doubtful_s else 0)) / 1e9
-            if silent_s >= wanted_s or self._lost:
+        """Wait until the line was silent for long enough; GarbledError where it never is."""
+        wanted_s = self._doubtful_s or max(self._timing.silence_s, request.pause_s)
+        begun_ns = time.monotonic_ns()
+        while not self._lost:
+            now_ns = time.monotonic_ns()
+            silent_s = (now_ns - max(self._last_ns, self._given_up_ns if self._doubtful_s else 0)) / 1e9
+            if silent_s >= wanted_s:
                 return
+            if now_ns - begun_ns > 1e9 * max(_BABBLE_S, 4 * wanted_s):
+                raise GarbledError("the line is never silent: somebody else talks on it")
             await asyncio.sleep(wanted_s - silent_s)
 
     def traffic(self, sending: bool, data: bytes) -> bytes:

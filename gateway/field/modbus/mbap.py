@@ -186,7 +186,7 @@ async def open_pipelined(settings: ModbusTcp, listener: Listener) -> PipelinedWi
             )
     except TimeoutError as error:
         raise LinkError(f"no connection within {settings.timeout:g} s") from error
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise LinkError(describe(error)) from error
     tune(transport, settings.timeout)
     return wire

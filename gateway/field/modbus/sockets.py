@@ -16,8 +16,10 @@ _WORDS = {
 }
 
 
-def describe(error: OSError) -> str:
+def describe(error: OSError | UnicodeError) -> str:
     """A connection error in words."""
+    if isinstance(error, UnicodeError):
+        return f"the host name can't be one: {error}"
     if isinstance(error, socket.gaierror):
         return f"the host name is not known: {error.strerror}"
     code = error.errno

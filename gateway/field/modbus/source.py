@@ -165,6 +165,6 @@ class _Traffic:
         if not self._sinks:
             return
         at = datetime.fromtimestamp(self._context.clock.now_ns() / 1e9, UTC).isoformat(timespec="milliseconds")
-        for name in self._devices(unit):
+        for name in self._devices(unit) if unit >= 0 else list(self._sinks):
             if (sink := self._sinks.get(name)) is not None:
                 sink(f"{at} {what:5} {data.hex(' ')}")
