@@ -1,0 +1,128 @@
+"""Spools for tests: a clock set by hand, readings that can be told apart, a daemon that dies without a word."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gateway.block import Block
+from gateway.readings import Readings, Tag, TagTable
+from gateway.runtime.clock import Clock
+from gateway.runtime.counters import SpoolCounters
+from gateway.spool import Spool, SpoolSettings
+from gateway.spool.delivery import UpstreamDelivery
+
+START_NS = 1_732_258_800_000_000_000
+TABLE = TagTable([Tag("press", f"t{number}") for number in range(8)])
+WAIT_S = 20.0
+
+
+class HandClock:
+    """Wall clock and time since boot, moved by hand."""
+
+    def __init__(self, *, synchronised: bool = True, wall_ns: int = START_NS, boot: str = "a" * 32) -> None:
+        self.wall_ns = wall_ns
+        self.boottime_ns = 10**9
+        self.synchronised = synchronised
+        self.clock = Clock(
+            wall_ns=lambda: self.wall_ns,
+            boottime_ns=lambda: self.boottime_ns,
+            monotonic_ns=lambda: self.boottime_ns,
+            synchronised=lambda: self.synchronised,
+            boot=boot,
+        )
+
+    def pass_time(self, seconds: float) -> None:
+        """Both clocks go on."""
+        self.wall_ns += int(seconds * 1e9)
+        self.boottime_ns += int(seconds * 1e9)
+
+
+def settings(path: Path, **more: Any) -> SpoolSettings:
+    """Settings as from a file; keys as there."""
+    return SpoolSettings.model_validate({"path": path, **more})
+
+
+def make(
+    path: Path,
+    upstreams: Iterable[str] = ("plant",),
+    clock: Clock | None = None,
+    counters: SpoolCounters | None = None,
+    table: TagTable = TABLE,
+    **more: Any,
+) -> Spool:
+    """A spool that isn't open yet."""
+    wanted = clock or HandClock().clock
+    return Spool(settings(path, **more), "cell", table, wanted, counters or SpoolCounters(), upstreams=upstreams)
+
+
+def readings(values: Iterable[float], time_ns: int = START_NS, tag: int | None = None) -> Readings:
+    """One row per value, tags in turn (or one tag), a millisecond apart."""
+    value = np.array(list(values), np.float64)
+    rows = np.arange(len(value))
+    tags = rows % len(TABLE) if tag is None else np.full(len(value), tag)
+    return Readings(tags.astype(np.uint32), time_ns + rows * 1_000_000, value, np.zeros(len(value), np.uint8))
+
+
+async def take(delivery: UpstreamDelivery) -> Block:
+    """The next block; TimeoutError where there is none."""
+    async with asyncio.timeout(WAIT_S):
+        return await delivery.next()
+
+
+async def nothing_comes(delivery: UpstreamDelivery, spool: Spool) -> bool:
+    """Whether `next` goes on waiting after the disk was asked."""
+    waiting = asyncio.create_task(delivery.next())
+    for _ in range(3):
+        await spool.recall("a turn of the disk's thread")
+    if waiting.done():
+        waiting.result()
+        return False
+    waiting.cancel()
+    with suppress(asyncio.CancelledError):
+        await waiting
+    return True
+
+
+async def drain(delivery: UpstreamDelivery, spool: Spool, *, acknowledge: bool = True) -> list[Block]:
+    """All blocks there are, acknowledged as they come."""
+    found = []
+    while True:
+        waiting = asyncio.create_task(delivery.next())
+        for _ in range(3):
+            await spool.recall("a turn of the disk's thread")
+        if not waiting.done():
+            waiting.cancel()
+            with suppress(asyncio.CancelledError):
+                await waiting
+            return found
+        found.append(waiting.result())
+        if acknowledge:
+            delivery.acknowledge(found[-1])
+
+
+async def crash(spool: Spool) -> None:
+    """What kill -9 leaves: nothing more is written, the lock is gone."""
+    keeper = spool._keeper
+    with suppress(Exception):
+        await keeper._disk.call(keeper._store.close)
+    await keeper._disk.close(WAIT_S)
+    if keeper._lock is not None:
+        os.close(keeper._lock)
+
+
+def events_of(blocks: Iterable[Block]) -> list[dict[str, Any]]:
+    """All events of blocks."""
+    return [json.loads(event) for block in blocks for event in block.events]
+
+
+def values_of(blocks: Iterable[Block]) -> list[float]:
+    """All values of blocks, in order."""
+    return [value for block in blocks for value in block.readings.value.tolist()]
