@@ -89,7 +89,8 @@ def rate(
             else:
                 span = time_ns[row] - whole[BEFORE_TIME, at]
                 known = whole[KNOWN, at] != 0 and span > 0
-                out_value[row] = (v - real[BEFORE, at]) / float(span) * real[PER, at]
+                if known:
+                    out_value[row] = (v - real[BEFORE, at]) / float(span) * real[PER, at]
                 real[BEFORE, at] = v
                 whole[BEFORE_TIME, at] = time_ns[row]
                 whole[KNOWN, at] = 1

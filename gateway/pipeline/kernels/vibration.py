@@ -35,11 +35,12 @@ def gather(
 ) -> int:
     """Sort rows into samples f8[N, longest]; returns how many waveforms they completed.
 
-    element i4[tags]: the place in an array, -1 for a tag that is sampled by itself. Each completed one is written to
-    waves[k] and done[:, k]: slot, quality, time of its first and of its last sample; a bad one has no samples. done and
-    waves hold n at least. The elements of an array belong together by their common time.
+    element i4[tags]: the place in an array, -1 for a tag that is sampled by itself. Of each completed one done[:, k]
+    tells slot, quality, time of its first and of its last sample; the samples of those that aren't bad follow each
+    other in waves. done i8[4, n]; waves hold N + n / (shortest waveform) at least. The elements of an array belong
+    together by their common time.
     """
-    found = 0
+    found = wave = 0
     for row in range(tag.size):
         at = slot[tag[row]]
         if at < 0:
@@ -73,8 +74,9 @@ def gather(
             done[0, found], done[1, found] = at, whole[WORST, at]
             done[2, found], done[3, found] = whole[FIRST, at], t
             for number in range(fill):
-                waves[found, number] = samples[at, number]
+                waves[wave, number] = samples[at, number]
             whole[DOWN, at] = 0
+            wave += 1
             found += 1
             fill = 0
         whole[FILL, at] = fill

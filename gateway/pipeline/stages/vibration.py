@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -44,6 +44,7 @@ class Vibration(Stage):
         self._whole[kernels.BAD_LONGEST] = [
             nanoseconds(use.settings.max_interval or BAD_INTERVAL) for use in self._waves
         ]
+        self._shortest = min(sizes)
         self._samples = np.zeros((len(places), max(sizes)))
         self._dropped = np.zeros(len(table), np.bool_)
         self._dropped[[use.index for use in uses if not use.settings.raw]] = True
@@ -56,7 +57,8 @@ class Vibration(Stage):
     def __call__(self, readings: Readings) -> Readings:
         """The rows (but those with `raw: false`), and the features of the waveforms they complete."""
         rows = readings.tag.size
-        done, waves = np.empty((4, rows), np.int64), np.empty((rows, self._samples.shape[1]))
+        done = np.empty((4, rows), np.int64)
+        waves = np.empty((min(rows, rows // self._shortest + len(self._names)), self._samples.shape[1]))
         found = kernels.gather(
             readings.tag,
             readings.time_ns,
@@ -72,14 +74,14 @@ class Vibration(Stage):
         passing = readings.where(~self._dropped[readings.tag]) if self._drops else readings
         if not found:
             return passing
-        return Readings.join([passing, *(self._row(done[:, number], waves[number]) for number in range(found))])
+        samples = iter(waves)
+        return Readings.join([passing, *(self._row(samples, *done[:, number].tolist()) for number in range(found))])
 
-    def _row(self, done: NDArray[np.int64], wave: NDArray[np.float64]) -> Readings:
-        at, code, first_ns, last_ns = done.tolist()
+    def _row(self, samples: Iterator[NDArray[np.float64]], at: int, code: int, first_ns: int, last_ns: int) -> Readings:
         tags = self._outputs[at]
         values = np.full(tags.size, np.nan)
         if code < BAD:
-            size = int(self._whole[kernels.SIZE, at])
+            wave, size = next(samples), int(self._whole[kernels.SIZE, at])
             found = np.empty(kernels.FEATURES)
             kernels.features(wave[:size], found)
             values[: kernels.FEATURES] = found

@@ -149,7 +149,7 @@ def smooth(rows: Iterable[Row], constant_ns: float) -> list[Row]:
         if state is None:
             state = row[0], row[1]
         elif row[0] > state[0]:
-            share = 1.0 - math.exp(-(row[0] - state[0]) / constant_ns)
+            share = -math.expm1(-(row[0] - state[0]) / constant_ns)
             state = row[0], state[1] + share * (row[1] - state[1])
         out.append((row[0], state[1], row[2]))
     return out

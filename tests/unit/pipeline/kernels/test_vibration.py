@@ -82,6 +82,7 @@ def test_a_bad_sample_spoils_its_waveform_and_is_told_once_a_minute() -> None:
     found = named(line.process(readings(rows)), table)
     assert [(t // SECOND, q) for t, _, q in found["t.rms"]] == [(1, 0x81), (61, 0x81), (100, 0)]
     assert math.isnan(found["t.crest"][0][1])
+    assert found["t.peak"][-1][1] == 0.5
 
 
 def test_a_gap_or_a_clock_set_back_starts_a_new_waveform() -> None:
