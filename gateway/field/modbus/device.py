@@ -86,7 +86,13 @@ class Device:
     """A device's settings and its plan in force."""
 
     def __init__(
-        self, name: str, settings: ModbusDevice, places: dict[int, Place], timeout_s: float, memory: Memory | None
+        self,
+        name: str,
+        settings: ModbusDevice,
+        places: dict[int, Place],
+        timeout_s: float,
+        memory: Memory | None,
+        worthwhile_gap: int | None = None,  # on a serial line, where a wide gap costs more than a request
     ) -> None:
         self.name = name
         self.settings = settings
@@ -96,15 +102,11 @@ class Device:
         self._learned = _recall(memory)
         self.muted = Muted()
         self.in_flight = settings.in_flight
-        self._planned = -1
-        self._plan: ReadPlan | None = None
+        self._worthwhile_gap = worthwhile_gap
+        self._planned = self._learned.version
+        self._plan = self._fresh()
         self._retests: deque[Block] = deque()
         self._retest_at: float | None = None
-        self._worthwhile_gap: int | None = None
-
-    def on_line(self, worthwhile_gap: int) -> None:
-        """The device is on a serial line, where a wide gap costs more than a request."""
-        self._worthwhile_gap = worthwhile_gap
 
     @cached_property
     def tags(self) -> TagColumn:
@@ -114,11 +116,15 @@ class Device:
     @property
     def plan(self) -> ReadPlan:
         """The plan that follows from what is known of the device."""
-        if self._plan is None or self._planned != self._learned.version:
+        if self._planned != self._learned.version:
             self._planned = self._learned.version
-            blocks = tuple(self._blocks())
-            self._plan = ReadPlan(blocks, {id(block): self.request(block) for block in blocks}, self.decoder(blocks))
+            self._plan = self._fresh()
         return self._plan
+
+    def _fresh(self) -> ReadPlan:
+        blocks = tuple(self._blocks())
+        requests = {id(block): self.request(block) for block in blocks}
+        return ReadPlan(blocks, requests, self.decoder(blocks))
 
     def decoder(self, blocks: Iterable[Block]) -> Decoder:
         """A decoder for other blocks than the plan's."""

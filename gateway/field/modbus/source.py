@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +17,7 @@ from gateway.field.modbus.memory import Memory
 from gateway.field.modbus.session import Session
 from gateway.field.modbus.settings import ModbusConnection, ModbusRtu, ModbusTcp
 from gateway.field.modbus.station import ModbusStation
+from gateway.field.modbus.traffic import Traffic
 from gateway.field.modbus.wire import Listener, Wire
 from gateway.field.modbus.write import Writer
 from gateway.field.stations import Station
@@ -37,9 +36,9 @@ class ModbusSource:
     def __init__(self, plan: BusPlan, context: FieldContext) -> None:
         self._plan = plan
         self._context = context
-        self._traffic = _Traffic(plan, context)
+        self._traffic = Traffic(plan, context)
         self._session = Session(self._open, reopens=isinstance(plan.connection, ModbusTcp))
-        self._stations = self._build(plan)
+        self._stations = self._build(plan, {})
         self._writers: dict[str, Writer] = {}
         self._bus = Bus(plan.name, context, self._session.link, self._stations.values())
 
@@ -60,15 +59,19 @@ class ModbusSource:
             return await client.open_tcp(settings, self._traffic)
         return await client.open_rtu_tcp(settings, self._traffic)
 
-    def _build(self, plan: BusPlan) -> dict[str, ModbusStation]:
+    def _build(self, plan: BusPlan, old: Mapping[str, ModbusStation]) -> dict[str, ModbusStation]:
+        """The stations of a plan; those of `old` that did not change are taken over."""
         settings: ModbusConnection = plan.connection
-        stations = {}
+        stations: dict[str, ModbusStation] = {}
         for name, device_settings in settings.devices.items():
-            device = Device(
-                name, device_settings, places(plan, name), settings.timeout, _memory(self._context.state, plan, name)
-            )
-            if isinstance(settings, ModbusRtu):
-                device.on_line(settings.timing().worthwhile_gap())
+            before = old.get(name)
+            if before is not None and _unchanged(before, plan):
+                before.model.retest()
+                stations[name] = before
+                continue
+            gap = settings.timing().worthwhile_gap() if isinstance(settings, ModbusRtu) else None
+            memory = _memory(self._context.state, plan, name)
+            device = Device(name, device_settings, places(plan, name), settings.timeout, memory, gap)
             stations[name] = ModbusStation(device, plan.every[name], self._session, self._context)
         return stations
 
@@ -87,18 +90,9 @@ class ModbusSource:
 
     def reconfigure(self, plan: BusPlan) -> None:
         """Take over a new plan; unchanged devices go on as they are."""
-        old, fresh = self._stations, self._build(plan)
-        self._plan = plan
-        self._traffic.plan = plan
-        self._stations = {}
+        self._stations = self._build(plan, self._stations)
+        self._plan = self._traffic.plan = plan
         self._writers = {}
-        for name, station in fresh.items():
-            before = old.get(name)
-            if before is not None and _equal(before, station):
-                before.model.retest()
-                self._stations[name] = before
-            else:
-                self._stations[name] = station
         self._bus.replace(self._stations.values(), _same)
 
     def trace(self, device: str, sink: Callable[[str], None] | None) -> None:
@@ -110,11 +104,12 @@ def _same(old: Station, new: Station) -> bool:
     return old is new
 
 
-def _equal(old: ModbusStation, new: ModbusStation) -> bool:
+def _unchanged(station: ModbusStation, plan: BusPlan) -> bool:
+    device = station.model
     return (
-        old.period_s == new.period_s
-        and old.model.settings == new.model.settings
-        and list(old.model.places) == list(new.model.places)
+        station.period_s == plan.every[device.name]
+        and device.settings == plan.connection.devices[device.name]
+        and all(plan.table.find(place.name) == index for index, place in device.places.items())
     )
 
 
@@ -123,48 +118,3 @@ def _memory(state: Path | None, plan: BusPlan, device: str) -> Memory | None:
     host = "" if isinstance(settings, ModbusRtu) else settings.host
     whose = f"{settings.driver} {host}:{settings.port} unit {settings.devices[device].unit}"
     return None if state is None else Memory(state / f"modbus-{device}.json", whose)
-
-
-class _Traffic:
-    """What goes by on the link that is no answer: late frames are counted, traced frames handed to their sinks."""
-
-    def __init__(self, plan: BusPlan, context: FieldContext) -> None:
-        self.plan = plan
-        self._context = context
-        self._sinks: dict[str, Callable[[str], None]] = {}
-        self._logged: dict[int, float] = {}
-
-    @property
-    def tracing(self) -> bool:
-        """Whether any device is watched."""
-        return bool(self._sinks)
-
-    def watch(self, device: str, sink: Callable[[str], None] | None) -> None:
-        """Switch the trace of a device on or off."""
-        if sink is None:
-            self._sinks.pop(device, None)
-        else:
-            self._sinks[device] = sink
-
-    def _devices(self, unit: int) -> list[str]:
-        return [name for name, device in self.plan.connection.devices.items() if device.unit == unit]
-
-    def late(self, unit: int, seconds: float, timeout_s: float) -> None:
-        """A unit answered after its timeout."""
-        names = self._devices(unit)
-        for name in names:
-            self._context.counters.device(name).errors["late"] += 1
-        now = time.monotonic()
-        if now - self._logged.get(unit, -_LATE_LOG_S) >= _LATE_LOG_S:
-            self._logged[unit] = now
-            text = "%s: answered after %.0f ms, timeout is %.0f ms"
-            log.warning(text, ", ".join(names) or f"unit {unit}", seconds * 1e3, timeout_s * 1e3)
-
-    def frame(self, unit: int, what: str, data: bytes) -> None:
-        """A frame went by."""
-        if not self._sinks:
-            return
-        at = datetime.fromtimestamp(self._context.clock.now_ns() / 1e9, UTC).isoformat(timespec="milliseconds")
-        for name in self._devices(unit) if unit >= 0 else list(self._sinks):
-            if (sink := self._sinks.get(name)) is not None:
-                sink(f"{at} {what:5} {data.hex(' ')}")
