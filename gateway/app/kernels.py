@@ -28,7 +28,7 @@ def warm_kernels(progress: Callable[[str, int, int], Any] | None = None) -> Warm
     cache = choose_cache()
     from gateway.codec import jsontext  # noqa: PLC0415  # imports kernels: behind the choice of the cache
 
-    extra = [("json", jsontext.warm), ("alarms", _alarms), ("certificates", _certificates)]
+    extra = [("json", jsontext.warm), ("derived", _derived), ("alarms", _alarms), ("certificates", _certificates)]
     return warm(cache, extra, progress)
 
 
@@ -39,6 +39,13 @@ def _rows() -> Readings:
 
 def _silent(kind: str, time_ns: int, fields: Mapping[str, object]) -> None:
     """An event of the warm-up, which nobody needs."""
+
+
+def _derived() -> None:
+    from gateway.pipeline.derived import Derived, DerivedSettings  # noqa: PLC0415  # imports kernels
+
+    settings = DerivedSettings.model_validate({"tags": {"up": {"expression": "warm.up * 2"}}})
+    Derived(TagTable([Tag("warm", "up"), Tag("derived", "up")]), settings).process(_rows())
 
 
 def _alarms() -> None:

@@ -26,7 +26,7 @@ from gateway.field.drivers import drivers
 from gateway.pipeline.alarms import AlarmSettings
 from gateway.pipeline.alarms import problems as alarm_problems
 from gateway.pipeline.derived import DEVICE, DerivedSettings, DerivedTag, resolve
-from gateway.pipeline.settings import STEPS, Step, computed, hints, outgoing, problems
+from gateway.pipeline.settings import STEPS, Step, computed, computed_alarms, hints, outgoing, problems
 from gateway.readings import Tag
 
 _STAND_INS: Final = {  # for required sections with faults, so that the rest is checked
@@ -216,7 +216,10 @@ class _Reader:
         alarm = None if settings.alarm is None else self._model(AlarmSettings, settings.alarm, (*place, "alarm"))
         # a written value keeps the register's type, so only a tag that can't be written takes the steps' own
         self._tags.append(TagPlan(tag if tag.write else outgoing(tag, steps), steps, alarm, every_s))
-        self._tags.extend(TagPlan(more, every_s=every_s, computed=True) for more in computed(tag, steps))
+        alarms = computed_alarms(tag, steps)
+        self._tags.extend(
+            TagPlan(more, alarm=alarms.get(more.name), every_s=every_s, computed=True) for more in computed(tag, steps)
+        )
 
     def _steps_of(self, settings: TagSettings | DerivedTag, place: Place) -> tuple[Step, ...] | None:
         own = None if settings.steps is None else self._steps(settings.steps, (*place, "steps"))

@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from gateway.pipeline.alarms import AlarmSettings
 from gateway.readings import INTEGER_LIMITS, Tag
 from gateway.runtime.settings import Duration, Name, Settings
 
@@ -170,7 +171,9 @@ class Vibration(StepSettings):
 
 
 class Anomaly(StepSettings):
-    """Scores every reading from 0 (usual) to 1 as `tag.anomaly`."""
+    """Scores every reading from 0 (usual) to 1 as `tag.anomaly`, which may have an alarm of its own."""
+
+    alarm: AlarmSettings | None = None
 
 
 class Step(Settings):
@@ -280,6 +283,11 @@ def computed(tag: Tag, steps: Sequence[Step]) -> list[Tag]:
             limits = {"unit": "", "low": 0.0, "high": 1.0}
             found.append(_added(tag, f"{tag.name}.anomaly", "anomaly", limits))
     return found
+
+
+def computed_alarms(tag: Tag, steps: Sequence[Step]) -> dict[str, AlarmSettings]:
+    """The alarms that stand on tags these steps add, by the added tag's name."""
+    return {f"{tag.name}.anomaly": step.anomaly.alarm for step in steps if step.anomaly and step.anomaly.alarm}
 
 
 def outgoing(tag: Tag, steps: Sequence[Step]) -> Tag:

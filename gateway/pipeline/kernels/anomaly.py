@@ -26,6 +26,8 @@ FEATURES: Final = 5
 BINS: Final = 64
 SEASONS: Final = 48  # half hours of the UTC day
 WARM_UP: Final = 100  # rows of a tag that score 0 and are marked uncertain/stale
+SETTLED: Final = 20  # rows that visit no bin: mean and deviation mean little yet
+LISTENING: Final = 60  # rows after which surprise counts as past, so that the warm-up ends without an alarm
 
 # Offsets into a tag's row of state.
 ROWS, DAMPING, SHORT, LONG, HIGH, LOW, TIME = 0, 1, 2, 3, 4, 5, 6
@@ -36,9 +38,9 @@ VISIT: Final = SEASON + 2 * SEASONS  # number of the row that last visited each 
 WIDTH: Final = VISIT + FEATURES * BINS
 
 # Chosen in the middle of a wide plateau; tests/bench/bench_anomaly.py prints the spread around it.
-PARAMETERS: Final = 12
+PARAMETERS: Final = 13
 RESOLUTION, SHORT_ROWS, LONG_ROWS, CLOSING, SEASON_RATE, SEASON_SECONDS = 0, 1, 2, 3, 4, 5
-MEMORY, NOVELTY, DAMPED, HALF_LIFE_ROWS, FAR, COMPRESSION = 6, 7, 8, 9, 10, 11
+MEMORY, NOVELTY, DAMPED, HALF_LIFE_ROWS, NEAR, FAR, COMPRESSION = 6, 7, 8, 9, 10, 11, 12
 USUAL: Final = (
     2.0,  # bins per standard deviation
     8.0,
@@ -50,7 +52,8 @@ USUAL: Final = (
     5.0,  # nats a bin never visited has more than one not visited for half the memory, about
     0.9,  # share of the past surprise that is subtracted
     200.0,  # shortest half-life of the past surprise; else the tag's age, at most MEMORY
-    0.25,  # nats for each factor e in the distance, in bins, to the nearest place the tag was at
+    4.0,  # bins within which a new place is near a known one
+    2.0,  # nats for each factor e in the distance beyond that
     10.0,  # score = news / (COMPRESSION + news): never saturates, so the order of great surprises stays
 )
 
@@ -163,18 +166,19 @@ def score(
             if gone == age and rows > WARM_UP:
                 away = max(away, _distance(s, VISIT + k * BINS, visit, rows - age))
             absence = max(absence, gone)
-            s[visit] = rows
+            if rows > SETTLED:
+                s[visit] = rows
             s[MEAN + k] += rate * distance
             s[VARIANCE + k] = (1.0 - rate) * (variance + rate * distance * distance)
         surprise = 0.0
-        if rows > WARM_UP:
+        if rows > LISTENING:
             surprise = math.log(absence / (1.0 - (absence - 1.0) / (age - 1.0) + unknown))
         news = max(surprise - parameter[DAMPED] * s[DAMPING], 0.0)
         if news > 0.0:
-            news += parameter[FAR] * math.log(away)
+            news += parameter[FAR] * max(math.log(away / parameter[NEAR]), 0.0)
         half_life = max(age, parameter[HALF_LIFE_ROWS])
         s[DAMPING] = max(s[DAMPING] * math.exp(-_LN2 / half_life), surprise)
-        out[count] = news / (parameter[COMPRESSION] + news)
+        out[count] = news / (parameter[COMPRESSION] + news) if rows > WARM_UP else 0.0
         out_quality[count] = code if rows > WARM_UP else _STALE
         count += 1
     return count

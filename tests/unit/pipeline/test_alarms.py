@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gateway.pipeline.alarms import Alarms, AlarmSettings, State, problems
+from gateway.pipeline.engine import Pipeline
+from gateway.pipeline.settings import STEPS, computed, computed_alarms
 from gateway.readings import Quality, Readings, Tag, TagTable
 
 SECOND = 1_000_000_000
@@ -259,6 +261,21 @@ def test_severity_is_a_word_or_a_number_up_to_1000() -> None:
     assert AlarmSettings.model_validate({"high": 1}).severity == "medium"
     assert AlarmSettings.model_validate({"high": 1, "severity": "critical"}).severity == "critical"
     assert AlarmSettings.model_validate({"high": 1, "severity": 700}).severity == 700
+
+
+def test_an_alarm_may_stand_on_a_score() -> None:
+    steps = STEPS.validate_python([{"anomaly": {"alarm": {"high": 0.3}}}])
+    tag = Tag("press", "t")
+    assert computed_alarms(tag, steps) == {"t.anomaly": AlarmSettings(high=0.3)}
+    assert computed_alarms(tag, STEPS.validate_python([{"anomaly": {}}])) == {}
+    table = TagTable([tag, *computed(tag, steps)])
+    told = Told()
+    alarms = Alarms(table, {1: AlarmSettings(high=0.3)}, told)
+    value = np.append(np.random.default_rng(1).normal(size=1000), 60.0)
+    seen = Readings(np.zeros(1001, np.uint32), np.arange(1001) * SECOND, value, np.zeros(1001, np.uint8))
+    Pipeline(table, {0: steps}, alarms.check).process(seen)
+    assert [(fields["tag"], fields["change"]) for _, _, fields in told.events[-1:]] == [("press.t.anomaly", "raised")]
+    assert told.events[-1][1] == 1000 * SECOND
 
 
 def test_text_has_no_alarm() -> None:

@@ -70,15 +70,16 @@ class Reference:
             if gone == age:
                 away = max(away, min((abs(there - place) for there in known), default=64))
             absence = max(absence, gone)
-            self.visits[k][place] = rows
+            if rows > 20:
+                self.visits[k][place] = rows
             self.mean[k] += rate * distance
             self.variance[k] = (1 - rate) * (self.variance[k] + rate * distance**2)
-        surprise = math.log(absence / (1 - (absence - 1) / (age - 1) + math.exp(-5))) if rows > 100 else 0.0
+        surprise = math.log(absence / (1 - (absence - 1) / (age - 1) + math.exp(-5))) if rows > 60 else 0.0
         news = max(surprise - 0.9 * self.damping, 0)
         if news > 0:
-            news += 0.25 * math.log(away)
+            news += 2 * max(math.log(away / 4), 0)
         self.damping = max(self.damping * 0.5 ** (1 / max(age, 200)), surprise)
-        return news / (10 + news)
+        return news / (10 + news) if rows > 100 else 0.0
 
 
 def noise(rows: int, seed: int = 1) -> NDArray[np.float64]:
@@ -149,6 +150,12 @@ def test_the_warm_up_scores_zero_and_is_marked() -> None:
     assert np.all(score[:100] == 0.0)
     assert np.all(quality[:100] == Quality.UNCERTAIN_STALE)
     assert np.all(quality[100:] == Quality.GOOD)
+
+
+def test_the_end_of_the_warm_up_is_no_alarm() -> None:
+    ends = [float(anomaly.score_series(every(150), noise(150, seed))[100:].max()) for seed in range(20)]
+    assert np.median(ends) < 0.2
+    assert max(ends) < 0.35
 
 
 def test_a_reading_s_own_mark_goes_along() -> None:
@@ -232,6 +239,16 @@ def test_an_episode_speaks_once_and_again_when_it_gets_worse() -> None:
     assert found[2001:2020].max() < found[2000] / 2
     quiet = anomaly.score_series(every(3000), noise(3000))
     assert quiet[1500:].max() < found[2000]
+
+
+def test_the_farther_off_the_higher() -> None:
+    quiet = noise(1001)
+    found = []
+    for height in (4.0, 6.0, 9.0, 14.0, 60.0):
+        quiet[1000] = height
+        found.append(float(anomaly.score_series(every(1001), quiet)[1000]))
+    assert found == sorted(found)
+    assert found[-1] > 0.3
 
 
 def test_the_time_of_day_counts() -> None:
