@@ -15,6 +15,7 @@ import platform
 import shutil
 import stat
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 MANIFEST: Final = "manifest.json"
 _PACKAGE: Final = Path(__file__).parents[1]
 _FREE: Final = 64 << 20  # bytes that must be free: numba answers a full disk with half a file
+_UNUSED_S: Final = 30 * 86400.0
 _SIBLINGS: Final = "kernels-*"
 
 
@@ -61,11 +63,12 @@ def prepare_cache(sources: Iterable[Path] = (), environment: Mapping[str, str] |
 
 
 def seal(cache: KernelCache) -> None:
-    """Sync a changed cache, write its manifest, remove the caches of other releases. OSError: not done."""
+    """Sync a changed cache, write its manifest, remove caches nobody sealed for 30 days. OSError: not done."""
     if cache.directory is None:
         return
     found = _hashes(cache.directory)
     if found == _manifest(cache.directory):
+        os.utime(cache.directory)
         return
     for name in found:
         _sync(cache.directory / name)
@@ -77,7 +80,7 @@ def seal(cache: KernelCache) -> None:
     fresh.replace(cache.directory / MANIFEST)
     _sync(cache.directory)
     for other in cache.directory.parent.glob(_SIBLINGS):
-        if other != cache.directory:
+        if other != cache.directory and time.time() - other.stat().st_mtime > _UNUSED_S:
             shutil.rmtree(other, ignore_errors=True)
 
 

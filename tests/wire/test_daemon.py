@@ -91,10 +91,10 @@ async def test_a_broker_killed_in_mid_run_loses_nothing(tmp_path: Path, broker: 
                 after = plc.reads
                 await until(lambda: max(counts(received)) > after + 20, 40)
                 assert await daemon.end() == 0
-                last = plc.reads
+                last = plc.reads - 1  # the request under way at the stop has no answer any more
                 await until(lambda: last in counts(received))
         seen = set(counts(received))
-    assert sorted(seen) == list(range(1, last + 1))
+    assert sorted(seen) == list(range(1, max(seen) + 1))
     assert "plant: down" in daemon.log
     assert "plant: back after" in daemon.log
 
@@ -135,11 +135,11 @@ async def test_a_clean_stop_delivers_all_and_says_goodbye(tmp_path: Path, broker
             await daemon.ready()
             await until(lambda: len(counts(received)) > 20)
             assert await daemon.end() == 0
-        last = plc.reads
+        last = plc.reads - 1  # the request under way at the stop has no answer any more
         await until(lambda: last in counts(received))
         await until(lambda: [m["state"] for m in messages(received, "cell/state")] == ["online", "offline"])
         link = messages(received, "cell/press/state")[-1]
-    assert counts(received) == list(range(1, last + 1))
+    assert counts(received) == list(range(1, max(counts(received)) + 1))
     assert lost(received) == 0
     assert link["state"] == "online"
     assert daemon.notified.index("READY=1") < daemon.notified.index("STOPPING=1")
@@ -192,7 +192,8 @@ async def test_a_reload_touches_only_what_changed(tmp_path: Path, broker: Mosqui
         applied, refused = [e for e in messages(received, "cell/events") if e["event"] == "reload"]
     assert applied["changed"] == {"devices": ["press"], "upstreams": []}
     assert refused["changed"] == {"devices": [], "upstreams": []}
-    assert sorted(set(counts(received))) == list(range(1, plc.reads + 1))
+    assert sorted(set(counts(received))) == list(range(1, max(counts(received)) + 1))
+    assert max(counts(received)) >= plc.reads - 1
 
 
 async def test_it_starts_without_plc_broker_or_disk_and_says_so(tmp_path: Path, broker: Mosquitto) -> None:

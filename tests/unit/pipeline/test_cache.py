@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -78,15 +79,18 @@ def test_the_second_start_compiles_nothing(tmp_path: Path) -> None:
     assert files(place) == before
 
 
-def test_another_source_gets_another_directory_and_the_old_one_goes(tmp_path: Path) -> None:
+def test_another_source_gets_another_directory_and_one_unused_for_long_goes(tmp_path: Path) -> None:
     source = tmp_path / "kernels.py"
-    source.write_text("A = 1")
-    first = Start(tmp_path / "cache", sources=(str(source),))
-    source.write_text("A = 2")
-    second = Start(tmp_path / "cache", sources=(str(source),))
-    assert second.compiled == 2
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == [Path(second.directory).name]
-    assert first.directory != second.directory
+    directories = []
+    for number in range(3):
+        source.write_text(f"A = {number}")
+        start = Start(tmp_path / "cache", sources=(str(source),))
+        assert start.compiled == 2
+        directories.append(Path(start.directory))
+        if number == 0:
+            os.utime(directories[0], (0, 0))
+    assert len(set(directories)) == 3
+    assert sorted((tmp_path / "cache").iterdir()) == sorted(directories[1:])
 
 
 @pytest.mark.parametrize("kind", ["nowhere", "file", "open to all", "full"])
