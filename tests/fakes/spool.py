@@ -93,7 +93,7 @@ async def nothing_comes(delivery: UpstreamDelivery, spool: Spool) -> bool:
 
 async def drain(delivery: UpstreamDelivery, spool: Spool, *, acknowledge: bool = True) -> list[Block]:
     """All blocks there are, acknowledged as they come."""
-    found = []
+    found: list[Block] = []
     while True:
         waiting = asyncio.create_task(delivery.next())
         for _ in range(3):

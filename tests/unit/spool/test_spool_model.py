@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, settings
@@ -57,7 +58,7 @@ class SpoolModel(RuleBasedStateMachine):
     def open(self, policy: str, order: str, small: bool) -> None:
         self.runner = asyncio.Runner()
         self.folder = Path(tempfile.mkdtemp(prefix="spool-model-", dir=MEMORY))
-        self.more = {"when_full": policy, "drain": order, "max_size": "128KiB" if small else "256KiB"}
+        self.more: dict[str, Any] = {"when_full": policy, "drain": order, "max_size": "128KiB" if small else "256KiB"}
         self.order = order
         self.clock = HandClock()
         self.next_value = 0.0
