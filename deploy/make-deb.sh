@@ -7,17 +7,18 @@ shopt -s nullglob
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 die() { printf 'make-deb.sh: %s\n' "$*" >&2; exit 1; }
 
-usage() { echo "Usage: make-deb.sh WHEELHOUSE OUT_DIR"; }
+usage() { echo "Usage: make-deb.sh WHEELHOUSE OUT_DIR [VERSION]"; }
 case ${1:-} in
     -h | --help) usage; exit 0 ;;
     -*) usage >&2; die "unknown option $1" ;;
 esac
-[ $# = 2 ] || { usage >&2; exit 1; }
+[ $# = 2 ] || [ $# = 3 ] || { usage >&2; exit 1; }
 wheelhouse=$(realpath -e -- "$1") || die "no such folder: $1"
 mkdir -p "$2"
 out=$(realpath -e -- "$2")
 
 wheels=("$wheelhouse"/edge_gateway-*-py3-none-any.whl)
+if [ -n "${3:-}" ]; then wheels=("$wheelhouse/edge_gateway-$3"-py3-*.whl); fi
 [ ${#wheels[@]} -gt 0 ] || die "$wheelhouse holds no release: make-wheelhouse.sh makes one"
 wheel=$(printf '%s\n' "${wheels[@]##*/}" | sort -V | tail -n 1)
 version=${wheel#edge_gateway-} version=${version%-py3-none-any.whl}

@@ -117,11 +117,14 @@ async def test_all_tags_or_some(client: Client) -> None:
     assert len(some["tags"][0]["trend"]) == 60
 
 
-@pytest.mark.parametrize("query", ["offset=-1", "limit=0", "limit=x", "offset=99999999999", "limit=2000000"])
+@pytest.mark.parametrize(
+    "query", ["offset=-1", "limit=0", "limit=x", "offset=99999999999", "limit=2000000", "trend=yes"]
+)
 async def test_wrong_parameters(client: Client, query: str) -> None:
     response = await client.get(f"/api/v1/tags?{query}")
     assert response.status == 400
     assert "error" in await response.json()
+    assert (await client.get("/healthz?strict=perhaps")).status == 400
 
 
 async def test_the_server_is_read_only(client: Client) -> None:

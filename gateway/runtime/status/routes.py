@@ -131,7 +131,7 @@ class Routes:
     async def _healthz(self, request: web.Request) -> web.Response:
         health = self._source.health()
         down = [name for kind in ("devices", "upstreams") for name, link in health[kind].items() if not link["up"]]
-        strict = request.query.get("strict", "") not in {"", "0", "false"}
+        strict = _flag(request.query, "strict")
         shown = health if self._allowed(request) else {"status": health["status"]}
         return _json(shown, 503 if strict and (down or not health["ready"]) else 200)
 
@@ -215,5 +215,11 @@ def _selection(query: Mapping[str, str], most: int) -> Selection:
         raise web.HTTPBadRequest(reason="offset and limit are whole numbers") from None
     if not 0 <= offset <= _LARGEST or not 1 <= limit <= most:
         raise web.HTTPBadRequest(reason=f"expected offset from 0 to {_LARGEST} and limit from 1 to {most}")
-    trend = query.get("trend", "") not in {"", "0", "false"}
-    return Selection(query.get("device", ""), query.get("search", ""), offset, limit, trend)
+    return Selection(query.get("device", ""), query.get("search", ""), offset, limit, _flag(query, "trend"))
+
+
+def _flag(query: Mapping[str, str], name: str) -> bool:
+    value = query.get(name, "0")
+    if value not in {"0", "1"}:
+        raise web.HTTPBadRequest(reason=f"{name} is 0 or 1")
+    return value == "1"
