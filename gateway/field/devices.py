@@ -8,17 +8,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 
 from gateway.errors import LinkError
-from gateway.field.contract import BusPlan, FieldContext, Loss
+from gateway.field.contract import BusPlan, FieldContext
+from gateway.field.missed import Missed
 from gateway.readings import Quality, Readings, Tag, TagColumn
 from gateway.runtime.counters import DeviceCounters
 from gateway.runtime.ticks import Grid, phase
 
+LONG_WAIT_S: Final = 1.0  # a device whose first slot is further away is served at the start, too
 UNPACED_S: Final = 1.0  # the grid of a device that is asked for no interval (`0ms`)
 
 
@@ -34,6 +36,7 @@ class Device:
     grid: Grid
     context: FieldContext
     failed_ns: int = 0  # UTC of the newest row without a value
+    missed: Missed = field(default_factory=Missed)
     sink: Callable[[str], None] | None = None  # for whoever traces the device
 
     @property
@@ -72,10 +75,22 @@ class Device:
         self.counters.lateness = now - slot
         if missed:
             self.counters.missed += missed
-            last = slot - self.grid.period_s
             utc = self.context.clock.utc_of
-            self.context.port.loss(Loss("missed_tick", self.indices, utc(first), utc(last), missed * len(self.indices)))
+            self.missed.add(missed, utc(first), utc(slot - self.grid.period_s))
+        self.report_missed()
         return slot
+
+    def skip(self, now: float) -> None:
+        """Slots that passed before there was a link to serve them on are nobody's loss: the newest one is due next."""
+        if now >= self.grid.due:
+            self.grid.take(now)
+            self.grid.slot -= 1
+
+    def report_missed(self, *, last: bool = False) -> None:
+        """Report missed slots, at most every few seconds; `last` leaves none."""
+        loss = self.missed.loss(self.indices, self.context.clock.now_ns(), last=last)
+        if loss is not None:
+            self.context.port.loss(loss)
 
 
 def device_of(plan: BusPlan, name: str, context: FieldContext, now: float = 0.0) -> Device:
@@ -86,7 +101,9 @@ def device_of(plan: BusPlan, name: str, context: FieldContext, now: float = 0.0)
     tags = tuple(plan.table[index] for index in indices.tolist())
     every = plan.every[name]
     period = every or UNPACED_S
-    return Device(name, settings, indices, tags, every, Grid(now + phase(name, period), period), context)
+    offset = phase(name, period)
+    start = now + offset - (period if offset > LONG_WAIT_S else 0.0)
+    return Device(name, settings, indices, tags, every, Grid(start, period), context)
 
 
 class Devices(Mapping[str, Device]):
@@ -143,19 +160,27 @@ class Devices(Mapping[str, Device]):
             raise
 
     def connected(self) -> None:
-        """The link stands again: ticks are the driver's from here on. Slots of the outage count as served."""
+        """The link stands: ticks are the driver's from here on. Slots before that count as served."""
         self._down.clear()
+        now = asyncio.get_running_loop().time()
+        for device in self.values():
+            device.skip(now)
 
     async def run(self) -> None:
         """Serve every tick of the outages, until cancelled."""
+        try:
+            while True:
+                await self._down.wait()
+                await self._next_tick()
+        finally:
+            for device in self.values():
+                device.report_missed(last=True)
+
+    async def _next_tick(self) -> None:
+        """Wait for the earliest slot of an outage and serve it."""
         loop = asyncio.get_running_loop()
-        while True:
-            await self._down.wait()
-            if not self._devices:
-                await asyncio.sleep(UNPACED_S)
-                continue
-            device = min(self.values(), key=lambda each: each.grid.due)
-            await asyncio.sleep(max(0.0, device.grid.due - loop.time()))
-            if self._down.is_set() and loop.time() >= device.grid.due:
-                slot, _ = device.grid.take(loop.time())
-                device.failed(Quality.BAD_LINK, slot)
+        device = min(self.values(), key=lambda each: each.grid.due)
+        await asyncio.sleep(max(0.0, device.grid.due - loop.time()))
+        if self._down.is_set() and loop.time() >= device.grid.due:
+            slot, _ = device.grid.take(loop.time())
+            device.failed(Quality.BAD_LINK, slot)

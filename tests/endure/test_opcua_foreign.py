@@ -28,3 +28,4 @@ async def test_every_tag_is_bad_at_once_and_comes_back_each_time() -> None:
             await port.wait(lambda: len({row.tag for row in port.rows if row.quality == Quality.GOOD}) == 300, 60)
     finally:
         await server.kill()
+    assert port.losses == []

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 from asyncua import ua
 from asyncua.crypto.permission_rules import User, UserRole
+from asyncua.server.user_managers import CertificateUserManager
 
 from gateway.readings import Quality
 from gateway.tools.pki import Identity, create
@@ -106,6 +107,39 @@ async def test_user_and_password_log_in_and_a_wrong_password_is_named(
     assert "BadUserAccessDenied" in caplog.text or "BadIdentityToken" in caplog.text
     assert "sesame" not in caplog.text
     assert "open" not in caplog.text.replace("opened", "").replace("opening", "")
+
+
+async def test_a_user_certificate_logs_in(pki: Pki, tmp_path: Path) -> None:
+    user = create(tmp_path, "urn:tests:user")
+    server = secured(pki, "Basic256Sha256_SignAndEncrypt")
+    users = CertificateUserManager()
+    await users.add_role(user.certificate, UserRole.Admin, "gateway")
+    server.user_manager = users
+    server.tokens = [ua.X509IdentityToken]
+    async with serving(server):
+        devices = {"plc": {"mode": "poll", "tags": nodes("a")}}
+        keys: dict[str, Any] = {"security": security(pki, "Basic256Sha256")}
+        who: dict[str, Any] = {"user_certificate": user.certificate, "user_private_key": user.private_key}
+        async with running(server.endpoint, devices, **keys, **who) as (_, port):
+            await port.wait(lambda: 6.0 in port.values("plc.a"))
+        stranger: dict[str, Any] = {
+            "user_certificate": pki.other.certificate,
+            "user_private_key": pki.other.private_key,
+        }
+        async with running(server.endpoint, devices, **keys, **stranger) as (_, port):
+            await port.wait(lambda: len(port.of("plc.a")) >= 2)
+            assert port.qualities("plc.a") == {Quality.BAD_LINK}
+
+
+async def test_the_keys_of_the_channel_are_renewed_under_way(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.field.opcua.session.CHANNEL_MS", 1000)
+    async with serving(secured(pki, "Basic256Sha256_SignAndEncrypt")) as server:
+        devices = {"plc": {"mode": "poll", "tags": nodes("a")}}
+        async with running(server.endpoint, devices, security=security(pki, "Basic256Sha256")) as (_, port):
+            await port.wait(lambda: bool(port.rows))
+            start = port.rows[0].time_ns
+            await port.wait(lambda: port.rows[-1].time_ns > start + 4_000_000_000)
+    assert port.qualities("plc.a") == {Quality.GOOD}
 
 
 async def test_a_missing_certificate_file_is_named_and_the_rest_goes_on(

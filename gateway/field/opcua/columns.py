@@ -124,6 +124,7 @@ class DataDecoder:
         self._is_text = np.array([tag.type == "string" for tag in tags], np.bool_)
         self._has_text = bool(self._is_text.any())
         self.newest_ns: TimeColumn = np.zeros(len(tags), np.int64)  # 0: none yet
+        self._source_us: TimeColumn = np.full(len(tags), NO_TIME, np.int64)
 
     def decode(
         self,
@@ -133,14 +134,24 @@ class DataDecoder:
         floor_ns: TimeColumn | int = 0,
         *,
         synchronised: bool = True,
+        confirms: bool = False,
     ) -> Decoded:
-        """Readings in the order given; `rows` and `values` have equal length. Never raises on what a server sends."""
+        """Readings in the order given; `rows` and `values` have equal length. Never raises on what a server sends.
+
+        `confirms`: the values were read just now, so a sample seen before is known to hold at the server's time, or
+        at ours where the server's doesn't move on.
+        """
         count = len(rows)
         status = np.fromiter(
             (0 if each.StatusCode is None else each.StatusCode.value for each in values), np.uint32, count
         )
         source = np.fromiter((_microseconds(each.SourceTimestamp) for each in values), np.int64, count)
         server = np.fromiter((_microseconds(each.ServerTimestamp) for each in values), np.int64, count)
+        if confirms:
+            again = source == self._source_us[rows]
+            self._source_us[rows] = source
+            source = np.where(again, NO_TIME, source)
+            floor_ns = np.where(again, np.maximum(self.newest_ns[rows], floor_ns), floor_ns)
         texts: dict[int, str] = {}
         raw = self._raw(rows, values, texts)
         quality = quality_of(status)

@@ -40,13 +40,23 @@ class Feed:
         return np.arange(len(self.device.tags))
 
     def take(
-        self, rows: Rows, values: Sequence[DataValue], received_ns: int, seconds: float = 0.0, *, past: bool = False
+        self,
+        rows: Rows,
+        values: Sequence[DataValue],
+        received_ns: int,
+        seconds: float = 0.0,
+        *,
+        past: bool = False,
+        confirms: bool = False,
     ) -> Readings:
-        """Hand on values of some rows, and report what the server dropped before them. `past`: they are history."""
+        """Hand on values of some rows, and report what the server dropped before them.
+
+        `past`: they are history. `confirms`: as in `DataDecoder.decode`.
+        """
         before = self.decoder.newest_ns.copy()
         floor: TimeColumn | int = 0 if past else np.maximum(self._bad_ns[rows], self.device.failed_ns)
         readings, overflowed = self.decoder.decode(
-            rows, values, received_ns, floor, synchronised=self.context.clock.stamp.synchronised
+            rows, values, received_ns, floor, synchronised=self.context.clock.stamp.synchronised, confirms=confirms
         )
         if len(overflowed):
             since = before[overflowed]
@@ -65,6 +75,11 @@ class Feed:
         self.worked()
         self.tell(f"< {len(readings)} values in {seconds * 1000:.1f} ms")
         return readings
+
+    def lost(self, messages: int, since_ns: int, until_ns: int) -> None:
+        """Publish answers went missing on the way: which tags they were about, nobody knows."""
+        log.warning("%s: %d publish answers are missing", self.device.name, messages)
+        self.context.port.loss(Loss("overflow", self.device.indices, since_ns, until_ns, messages))
 
     def worked(self) -> None:
         """A usable answer came."""

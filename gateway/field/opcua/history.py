@@ -9,11 +9,13 @@ from typing import Final
 
 import numpy as np
 from asyncua import ua
+from asyncua.ua.uaerrors import UaStatusCodeError
 
+from gateway.errors import LinkError
 from gateway.field.conversion import Rows
 from gateway.field.opcua.columns import EPOCH, chunks
 from gateway.field.opcua.feed import Feed
-from gateway.field.opcua.session import Session, translated
+from gateway.field.opcua.session import FOREIGN, Session
 
 PER_NODE: Final = 1000  # values of one node in one answer
 PER_CALL: Final = 50  # nodes in one call: an answer stays below some hundred thousand values
@@ -43,46 +45,62 @@ async def fill(session: Session, feed: Feed, within_s: float) -> None:
 async def _fill(
     session: Session, feed: Feed, rows: Rows, until: datetime, deadline: float, refused: dict[int, str]
 ) -> None:
-    """Fill some rows, page by page; every page starts behind the newest value there is."""
+    """Fill some rows, page by page, as long as the server says that there is more."""
     loop = asyncio.get_running_loop()
-    while len(rows) and loop.time() < deadline:
-        oldest = int(feed.decoder.newest_ns[rows].min())
-        since = EPOCH + timedelta(microseconds=oldest // 1000 + 1)
-        if since >= until:
+    oldest = int(feed.decoder.newest_ns[rows].min())
+    since = EPOCH + timedelta(microseconds=oldest // 1000 + 1)
+    open_points: dict[int, bytes | None] = dict.fromkeys(rows.tolist())
+    while open_points and since < until:
+        try:
+            pages = await _pages(session, feed, open_points, since, until, release=loop.time() >= deadline)
+        except (UaStatusCodeError, TimeoutError) as error:  # the server has no history, or is too slow with it
+            refused.update(dict.fromkeys(open_points, str(error) or "no answer in time"))
             return
-        more = []
-        for row, result in zip(rows.tolist(), await _page(session, feed, rows, since, until), strict=True):
-            if result is None:
+        if loop.time() >= deadline:
+            return
+        open_points = {}
+        for row, page in pages.items():
+            if not page.StatusCode.is_good():
+                refused[row] = page.StatusCode.name
                 continue
-            values = _values(result)
-            if not result.StatusCode.is_good():
-                refused[row] = result.StatusCode.name
-                continue
-            newest = int(feed.decoder.newest_ns[row])
-            fresh = [value for value in values if value.SourceTimestamp and _ns(value.SourceTimestamp) > newest]
-            if fresh:
-                feed.take(np.full(len(fresh), row, np.intp), fresh, feed.context.clock.now_ns(), past=True)
-            if fresh and len(values) >= PER_NODE:
-                more.append(row)
-        rows = np.array(more, np.intp)
+            _take(feed, row, _values(page))
+            if page.ContinuationPoint:
+                open_points[row] = page.ContinuationPoint
 
 
-async def _page(
-    session: Session, feed: Feed, rows: Rows, since: datetime, until: datetime
-) -> list[ua.HistoryReadResult | None]:
-    nodes = [session.node(feed.device.tags[row].address) for row in rows.tolist()]
+def _take(feed: Feed, row: int, values: list[ua.DataValue]) -> None:
+    """Hand on what is newer than the row's newest reading."""
+    newest = int(feed.decoder.newest_ns[row])
+    fresh = [value for value in values if value.SourceTimestamp and _ns(value.SourceTimestamp) > newest]
+    if fresh:
+        feed.take(np.full(len(fresh), row, np.intp), fresh, feed.context.clock.now_ns(), past=True)
+
+
+async def _pages(
+    session: Session, feed: Feed, points: dict[int, bytes | None], since: datetime, until: datetime, *, release: bool
+) -> dict[int, ua.HistoryReadResult]:
+    """One page of each row. `release`: none is wanted, the server may forget how far it got."""
+    nodes = {row: node for row in points if (node := session.node(feed.device.tags[row].address)) is not None}
     details = ua.ReadRawModifiedDetails(
         IsReadModified=False, StartTime=since, EndTime=until, NumValuesPerNode=PER_NODE, ReturnBounds=False
     )
     parameters = ua.HistoryReadParameters(
         HistoryReadDetails=details,
         TimestampsToReturn=ua.TimestampsToReturn.Both,
-        ReleaseContinuationPoints=False,
-        NodesToRead=[ua.HistoryReadValueId(NodeId=node, IndexRange="") for node in nodes if node is not None],
+        ReleaseContinuationPoints=release,
+        NodesToRead=[
+            ua.HistoryReadValueId(NodeId=node, IndexRange="", ContinuationPoint=points[row])
+            for row, node in nodes.items()
+        ],
     )
-    with translated("reading history"):
-        results = iter(await session.services.history_read(parameters))
-    return [None if node is None else next(results, None) for node in nodes]
+    if not nodes:
+        return {}
+    try:
+        return dict(zip(nodes, await session.services.history_read(parameters), strict=True))
+    except (UaStatusCodeError, TimeoutError):
+        raise
+    except FOREIGN as error:
+        raise LinkError(f"reading history: {str(error) or type(error).__name__}") from error
 
 
 def _values(result: ua.HistoryReadResult) -> list[ua.DataValue]:

@@ -55,7 +55,7 @@ async def _read(session: Session, feed: Feed, rows: Rows, nodes: list[ua.NodeId]
     if len(values) != len(nodes):
         raise LinkError(f"{feed.device.name}: {len(values)} values for {len(nodes)} nodes")
     now = loop.time()
-    feed.take(rows, values, feed.context.clock.utc_of((sent + now) / 2), now - sent)
+    feed.take(rows, values, feed.context.clock.utc_of((sent + now) / 2), now - sent, confirms=True)
     return {
         row: value.StatusCode.name
         for row, value in zip(rows.tolist(), values, strict=True)

@@ -29,6 +29,7 @@ from gateway.field.opcua.security import log_in, secure
 from gateway.field.opcua.settings import OpcuaConnection
 from gateway.field.together import link_group
 
+CHANNEL_MS = 3_600_000  # lifetime of the secure channel's keys that is asked for
 SESSION_MS: Final = 60_000  # dead sessions fill the few slots of a PLC; an hour is the library's default
 WATCH_S: Final = 3.0
 MOST: Final = 1000  # operations in one call, whatever the server would allow
@@ -125,6 +126,7 @@ async def open_session(settings: OpcuaConnection) -> AsyncIterator[Session]:
     client = Client(settings.endpoint, timeout=settings.timeout)
     client.name = client.description = f"Edge Gateway on {socket.gethostname()}"
     client.session_timeout = SESSION_MS
+    client.secure_channel_timeout = CHANNEL_MS
     session = Session(client)
     try:
         with translated(settings.endpoint):

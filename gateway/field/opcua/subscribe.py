@@ -7,6 +7,7 @@ A refused node is bad/exception and tried again each minute. Two keep-alives wit
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from math import ceil
 from typing import Final
@@ -27,6 +28,8 @@ RETRY_S: Final = 60.0
 INBOX: Final = 16  # publish answers; when full, the library asks for no more until one is taken
 MOST_NOTIFICATIONS: Final = 10_000
 
+log = logging.getLogger(__name__)
+
 
 class Subscription:
     """One subscription on the server; `silence_s` is how long it may say nothing at all."""
@@ -35,6 +38,7 @@ class Subscription:
         self._session, self._feed = session, feed
         self._inbox: asyncio.Queue[ua.PublishResult] = asyncio.Queue(INBOX)
         self._id = 0
+        self._name, self._queue = feed.device.name, feed.settings.queue_size(feed.device.every)
         self.silence_s = 2 * KEEP_ALIVE_S
 
     async def create(self) -> None:
@@ -76,17 +80,19 @@ class Subscription:
             for row, result in zip(chosen, results, strict=True):
                 if not result.StatusCode.is_good():
                     refused[row] = result.StatusCode.name
+                elif result.RevisedQueueSize < self._queue:
+                    self._queue = result.RevisedQueueSize
+                    log.warning("%s: the server holds only %d values between publishes", self._name, self._queue)
         return refused
 
     def _item(self, row: int, node: ua.NodeId) -> ua.MonitoredItemCreateRequest:
-        every = self._feed.device.every
         return ua.MonitoredItemCreateRequest(
             ItemToMonitor=ua.ReadValueId(NodeId=node, AttributeId=AttributeIds.Value),
             MonitoringMode=ua.MonitoringMode.Reporting,
             RequestedParameters=ua.MonitoringParameters(
                 ClientHandle=row,
-                SamplingInterval=every * 1000,
-                QueueSize=self._feed.settings.queue_size(every),
+                SamplingInterval=self._feed.device.every * 1000,
+                QueueSize=self._feed.settings.queue_size(self._feed.device.every),
                 DiscardOldest=True,
             ),
         )
@@ -107,47 +113,67 @@ class Subscription:
                     await self._session.services.delete_subscriptions([self._id])
 
 
+class MessageNumbers:
+    """The numbers of a subscription's messages (part 4, 5.13.1.1): keep-alives announce the next one, data takes it."""
+
+    def __init__(self) -> None:
+        self._next = 1
+        self.heard_ns = 0  # UTC of the newest message
+
+    def missing(self, message: ua.NotificationMessage, now_ns: int) -> int:
+        """How many messages with data were never seen before this one."""
+        number = int(message.SequenceNumber)
+        gap = number - self._next if number >= self._next else 0
+        self._next = number + 1 if message.NotificationData else number
+        self.heard_ns = now_ns
+        return gap
+
+
 async def subscribe(session: Session, feed: Feed) -> None:
     """Serve a device until cancelled; LinkError when the subscription falls silent or ends."""
     loop = asyncio.get_running_loop()
     clock = feed.context.clock
     if feed.settings.history:
         await fill(session, feed, within_s=RETRY_S)
-    subscription = Subscription(session, feed)
+    subscription, numbers = Subscription(session, feed), MessageNumbers()
     try:
         await subscription.create()
         refused = await subscription.monitor(feed.rows())
         feed.refuse(refused, clock.now_ns())
         feed.worked()
-        first = await subscription.next(subscription.silence_s)
+        answer = await subscription.next(subscription.silence_s)
         if feed.settings.history:
-            await fill(session, feed, within_s=subscription.silence_s)
-        retry, heard = loop.time() + RETRY_S, loop.time()
-        answer = first
+            await fill(session, feed, within_s=KEEP_ALIVE_S)
+        retry = heard = loop.time()
+        retry += RETRY_S
         while True:
             if answer is not None:
                 heard = loop.time()
-                publish(feed, answer)
-            if heard + subscription.silence_s <= loop.time():
+                publish(feed, answer, numbers)
+            until = heard + subscription.silence_s
+            if until <= loop.time():
                 raise LinkError(f"{feed.device.name}: the subscription is silent for {subscription.silence_s:g} s")
             if refused and loop.time() >= retry:
                 refused = await subscription.monitor(np.array(sorted(refused), np.intp))
                 feed.refuse(refused, clock.now_ns())
                 retry = loop.time() + RETRY_S
-            until = heard + subscription.silence_s
-            answer = await subscription.next(max(0.0, (min(until, retry) if refused else until) - loop.time()))
+            answer = await subscription.next((min(until, retry) if refused else until) - loop.time())
     finally:
         await subscription.delete()
 
 
-def publish(feed: Feed, answer: ua.PublishResult) -> None:
+def publish(feed: Feed, answer: ua.PublishResult, numbers: MessageNumbers) -> None:
     """Hand on one publish answer; LinkError where it says that the subscription is over."""
     received_ns = feed.context.clock.now_ns()
+    since_ns = numbers.heard_ns or received_ns
+    if missing := numbers.missing(answer.NotificationMessage, received_ns):
+        feed.lost(missing, since_ns, received_ns)
     for part in answer.NotificationMessage.NotificationData or ():
         if isinstance(part, ua.DataChangeNotification):
             items = part.MonitoredItems or ()
             rows = np.fromiter((item.ClientHandle for item in items), np.intp, len(items))
-            if len(items) and rows.min() >= 0 and rows.max() < len(feed.device.tags):
-                feed.take(rows, [item.Value for item in items], received_ns)
+            if len(items) and rows.max() >= len(feed.device.tags):
+                raise LinkError(f"{feed.device.name}: the server sent an item nobody asked for")
+            feed.take(rows, [item.Value for item in items], received_ns)
         elif isinstance(part, ua.StatusChangeNotification):
             raise LinkError(f"{feed.device.name}: the server ended the subscription: {part.Status.name}")

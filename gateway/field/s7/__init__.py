@@ -10,4 +10,4 @@ from gateway.field.contract import Driver
 from gateway.field.s7.settings import S7Connection
 from gateway.field.s7.source import S7Source
 
-DRIVER = Driver("s7", S7Connection, S7Source, ("host", "port", "rack", "slot"))
+DRIVER = Driver("s7", S7Connection, S7Source, ("host", "port", "rack", "slot"), polled=True)

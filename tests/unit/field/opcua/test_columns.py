@@ -126,6 +126,22 @@ def test_the_newest_time_of_each_row_is_remembered() -> None:
     assert decoder.newest_ns.tolist() == [NOW_NS + 2_000_000_000, 0]
 
 
+def test_a_sample_read_again_is_confirmed_now_and_a_new_one_keeps_its_time() -> None:
+    decoder = DataDecoder([Tag("d", "a")], np.array([0], np.uint32))
+    old = NOW - timedelta(days=1)
+
+    def read(seconds: int, source: datetime, server: datetime | None = None) -> int:
+        at = NOW_NS + seconds * 10**9
+        values = [data(1.0, source=source, server=server)]
+        return int(decoder.decode(np.array([0]), values, at, confirms=True).readings.time_ns[0]) - NOW_NS
+
+    assert read(0, old) == -86400 * 10**9
+    assert read(1, old) == 10**9
+    assert read(2, old, server=NOW + timedelta(seconds=1, milliseconds=500)) == 1_500_000_000
+    assert read(3, old, server=NOW) == 3 * 10**9, "a server time that stands still confirms nothing"
+    assert read(5, NOW + timedelta(seconds=4)) == 4 * 10**9
+
+
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(), st.text(max_size=5), st.binary(max_size=5),
     st.lists(st.floats(), max_size=2), st.datetimes(timezones=st.just(UTC)), st.datetimes(),
