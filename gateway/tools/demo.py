@@ -71,7 +71,8 @@ class Stage:
     scene: Scene
     quit: asyncio.Event = field(default_factory=asyncio.Event)
     by_hand: bool | None = None  # the broker's state once somebody pressed `b`
-    calm: int = 0  # the largest backlog while the broker was up and nothing had happened yet
+    calm: int = 0  # the backlog before the broker was pulled
+    lost: int = 0  # readings lost before it was pulled
     plugged_at: float | None = None  # elapsed seconds when it was plugged in again and has not drained yet
 
     def key(self, pressed: str) -> None:
@@ -197,7 +198,8 @@ async def _throw_switch(script: Script, stage: Stage, elapsed: float) -> None:
         stage.plugged_at = elapsed
         scene.note = "broker plugged in again: the daemon reconnects and drains"
     else:
-        stage.calm = scene.figures.backlog if scene.figures else 0
+        if scene.figures is not None:
+            stage.calm, stage.lost = scene.figures.backlog, scene.figures.lost
         await stage.broker.pull()
         stage.plugged_at, scene.peak = None, 0
         scene.note = "broker pulled: the backlog grows"
@@ -207,16 +209,15 @@ async def _throw_switch(script: Script, stage: Stage, elapsed: float) -> None:
 def _follow_drain(stage: Stage, elapsed: float) -> None:
     if stage.plugged_at is None:
         return
-    figures, waited = stage.scene.figures, elapsed - stage.plugged_at
-    if figures is not None and waited > _REFRESH_S and figures.backlog <= max(2 * stage.calm, stage.scene.peak // 4):
-        stage.scene.note = (
-            f"drained a backlog of {stage.scene.peak:,} readings within {waited:.1f} s, lost {figures.lost:,}"
-        )
+    scene, waited = stage.scene, elapsed - stage.plugged_at
+    figures = scene.figures
+    if figures is not None and waited > _REFRESH_S and figures.backlog <= max(2 * stage.calm, scene.peak // 4):
+        lost = figures.lost - stage.lost
+        scene.note = f"drained a backlog of {scene.peak:,} readings within {waited:.1f} s, lost {lost:,}"
         stage.plugged_at = None
     elif waited > _DRAIN_S:
-        raise DemoError(
-            f"the backlog did not drain within {_DRAIN_S:.0f} s; the daemon says:\n{stage.daemon.last_words}"
-        )
+        said = stage.daemon.last_words
+        raise DemoError(f"the backlog did not drain within {_DRAIN_S:.0f} s; the daemon says:\n{said}")
 
 
 def _sum_up(scene: Scene) -> None:

@@ -102,7 +102,7 @@ class LiveView:
 
     def show(self, scene: Scene) -> None:
         """Redraw."""
-        self._live.update(picture(scene))
+        self._live.update(picture(scene), refresh=True)
 
 
 @contextmanager

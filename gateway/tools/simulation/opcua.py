@@ -53,7 +53,7 @@ class OpcUaServer:
     """Variables on one endpoint without security. Use with `async with`; `set` while it is open."""
 
     def __init__(self, variables: list[Variable], host: str = "127.0.0.1", port: int = 0) -> None:
-        logging.getLogger("asyncua").setLevel(logging.ERROR)
+        logging.getLogger("asyncua").setLevel(logging.CRITICAL)
         self._variables = variables
         self._place = host, port
         self._server = Server()
