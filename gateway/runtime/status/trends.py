@@ -35,12 +35,13 @@ class Trends:
         row[self._latest.quality >= BAD] = np.nan
         self._next = (self._next + 1) % SAMPLES
 
-    def of(self, tag: int) -> list[float | None]:
-        """The samples of one tag, oldest first; None where there was no usable value."""
-        if tag >= self._ring.shape[1]:
-            return [None] * SAMPLES
-        column = np.roll(self._ring[:, tag], -self._next)
-        return [value if value == value and abs(value) != np.inf else None for value in column.tolist()]  # noqa: PLR0124  # NaN
+    def of(self, tags: NDArray[np.uint32]) -> list[list[float | None]]:
+        """The samples of each tag, oldest first; None where there was no usable value."""
+        columns = np.full((SAMPLES, len(tags)), np.nan)
+        sampled = tags < self._ring.shape[1]  # a reload's new tags are not in the ring yet
+        columns[:, sampled] = np.roll(self._ring[:, tags[sampled]], -self._next, axis=0)
+        rows: list[list[float | None]] = np.where(np.isfinite(columns), columns.astype(object), None).T.tolist()
+        return rows
 
     async def run(self) -> None:
         """Sample until cancelled."""

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.readings import Quality, TagTable
+import numpy as np
+
+from gateway.readings import Quality, TagColumn, TagTable
 from gateway.runtime.clock import Clock
 from gateway.runtime.counters import Counters, UpstreamCounters
 from gateway.runtime.lag import LoopLag
@@ -22,6 +24,7 @@ from gateway.runtime.status.source import Json, Selection, TagPage
 from gateway.runtime.status.trends import Trends
 
 EVENTS: Final = 200
+_NO_TAGS: Final[TagColumn] = np.empty(0, np.uint32)
 _PAGE_BYTES: Final = resource.getpagesize()
 
 
@@ -156,15 +159,19 @@ class View:
 
     def tags(self, selection: Selection) -> TagPage:
         """The newest reading of each selected tag, in the order of the configuration."""
-        table = self.plant.table
-        by_device = table.devices
-        devices = [selection.device] if selection.device else list(by_device)
-        indices = [int(tag) for device in devices for tag in by_device.get(device, ())]
+        table, by_device = self.plant.table, self.plant.table.devices
+        wanted = [tags for device, tags in by_device.items() if selection.device in {"", device}]
+        indices = np.concatenate([_NO_TAGS, *wanted])
         if selection.search:
-            wanted = selection.search.lower()
-            indices = [tag for tag in indices if wanted in table[tag].full_name.lower()]
-        rows = indices[selection.offset : selection.offset + selection.limit]
-        return TagPage(len(indices), [self._tag(tag, trend=selection.trend) for tag in rows])
+            text = selection.search.lower()
+            indices = indices[[text in table[tag].full_name.lower() for tag in indices.tolist()]]
+        page = indices[selection.offset : selection.offset + selection.limit]
+        rows = [self._tag(tag) for tag in page.tolist()]
+        if selection.trend:
+            for row, trend in zip(rows, self.trends.of(page), strict=True):
+                if row["type"] != "string":
+                    row["trend"] = trend
+        return TagPage(len(indices), rows)
 
     def upstreams(self) -> list[Json]:
         """One object per upstream, in the order of the configuration."""
@@ -217,7 +224,7 @@ class View:
         if not self._clock.stamp.synchronised:
             yield "the clock is not synchronised"
 
-    def _tag(self, index: int, *, trend: bool) -> Json:
+    def _tag(self, index: int) -> Json:
         tag, latest = self.plant.table[index], self._latest
         quality = Quality(int(latest.quality[index]))
         row: Json = {
@@ -234,8 +241,6 @@ class View:
         }
         if quality.reason:
             row["reason"] = quality.reason
-        if trend and tag.kind != "text":
-            row["trend"] = self.trends.of(index)
         return row
 
     def _value(self, index: int) -> Any:
