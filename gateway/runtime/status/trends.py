@@ -40,7 +40,9 @@ class Trends:
         columns = np.full((SAMPLES, len(tags)), np.nan)
         sampled = tags < self._ring.shape[1]  # a reload's new tags are not in the ring yet
         columns[:, sampled] = np.roll(self._ring[:, tags[sampled]], -self._next, axis=0)
-        rows: list[list[float | None]] = np.where(np.isfinite(columns), columns.astype(object), None).T.tolist()
+        values = columns.astype(object)
+        values[~np.isfinite(columns)] = None
+        rows: list[list[float | None]] = values.T.tolist()
         return rows
 
     async def run(self) -> None:
