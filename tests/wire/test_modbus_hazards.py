@@ -225,6 +225,19 @@ async def test_garbage_over_tcp_opens_a_new_connection(tmp_path: Path) -> None:
     assert not any(row.quality == Quality.BAD_LINK for row in rig.port.rows)
 
 
+async def test_a_block_that_is_always_garbled_costs_only_itself(rig: Rig) -> None:
+    rig.timeout = "50ms"
+    rig.device.behave = lambda _unit, pdu: [Say(b"\3\4\0\0\0\0")] if pdu[2] == 90 else None
+    async with rig.running(one(5, 90), 0.1):
+        await rig.port.wait(lambda: len(rig.port.values("plc.r5")) >= 15)
+        rig.device.seen.clear()
+        await rig.port.wait(lambda: len(rig.device.seen) >= 5)
+    assert {seen.pdu[2] for seen in rig.device.seen} == {5}  # left out by now
+    assert rig.port.qualities("plc.r90") == {Quality.BAD_DECODE}
+    assert sum(row.quality != Quality.GOOD for row in rig.port.of("plc.r5")) <= 2
+    assert rig.port.links[-1] == ("plc", True, "")
+
+
 async def test_a_hole_costs_only_itself(rig: Rig) -> None:
     del rig.device.units[1].holding[7]
     async with rig.running(one(4, 5, 6, 7, 8, 9)):
@@ -452,3 +465,14 @@ async def test_the_functions_of_writing(rig: Rig, single: bool) -> None:
     assert written == ([5, 6, 16] if single else [15, 16, 16])
     assert rig.device.units[1].coils[3] == 0
     assert rig.device.units[1].holding[5] == 0xFFFE
+
+
+async def test_a_reload_may_change_how_many_requests_are_in_flight(tmp_path: Path) -> None:
+    rig = Rig("tcp", tmp_path)
+    async with rig.running(one(5, 50), 0.05):
+        await rig.port.wait(lambda: rig.port.values("plc.r50") != [])
+        rig.source.reconfigure(rig.planned(one(5, 50, max_in_flight=4), 0.05))
+        known = len(rig.port.values("plc.r50"))
+        await rig.port.wait(lambda: len(rig.port.values("plc.r50")) >= known + 5)
+    assert rig.link.connections == 2  # type: ignore[union-attr]
+    assert rig.port.qualities("plc.r50") == {Quality.GOOD}

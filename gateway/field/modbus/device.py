@@ -26,7 +26,7 @@ from gateway.field.modbus.plan import Block, Span, plan
 from gateway.field.modbus.scaling import scaling
 from gateway.field.modbus.settings import ModbusDevice, ModbusTag
 from gateway.field.modbus.wire import Request
-from gateway.readings import TagColumn
+from gateway.readings import Quality, TagColumn
 
 log = logging.getLogger(__name__)
 
@@ -206,14 +206,15 @@ class Device:
         log.warning(text, self.name, 2 * self.in_flight, self.in_flight, extra={"device": self.name})
         return True
 
-    def silent(self, block: Block, now: float) -> bool:
-        """The device lives but does not answer this request; whether it is left out for a while now."""
-        wait = self.muted.silent(block, now)
+    def hopeless(self, block: Block, quality: Quality, now: float) -> bool:
+        """The device lives but gives no good answer to this request; whether it is left out for a while now."""
+        wait = self.muted.failed(block, quality, now)
         if not wait:
             return False
         area = AREA_OF_FUNCTION[block.function]
-        text = "%s: no answer for %s:%d to %d though it answers others, left out for %.0f s"
-        log.warning(text, self.name, area, block.start, block.stop - 1, wait, extra={"device": self.name})
+        text = "%s: %s for %s:%d to %d though it answers others, left out for %.0f s"
+        place = (area, block.start, block.stop - 1)
+        log.warning(text, self.name, quality.reason, *place, wait, extra={"device": self.name})
         return True
 
     @property

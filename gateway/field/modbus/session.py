@@ -21,6 +21,7 @@ class Session:
         self._reopens = reopens
         self._wire: Wire | None = None
         self._answered = 0.0
+        self._outdated = False
 
     @asynccontextmanager
     async def link(self) -> AsyncIterator[None]:
@@ -41,6 +42,17 @@ class Session:
     async def recover(self) -> None:
         """Come back into step after garbage; LinkError where that fails."""
         if self._reopens:
+            self._close()
+            self._wire = await self._opener()
+
+    def outdate(self) -> None:
+        """Another kind of connection is wanted from the next request on (a reload)."""
+        self._outdated = True
+
+    async def ready(self) -> None:
+        """To be awaited before a poll: changes the connection where that is wanted; LinkError where it fails."""
+        if self._outdated:
+            self._outdated = False
             self._close()
             self._wire = await self._opener()
 

@@ -54,7 +54,7 @@ class ModbusSource:
         if isinstance(settings, ModbusRtu):
             return await client.open_serial(settings, self._traffic)
         if isinstance(settings, ModbusTcp):
-            if any(device.in_flight > 1 for device in settings.devices.values()):
+            if _pipelines(settings):
                 return await open_pipelined(settings, self._traffic)
             return await client.open_tcp(settings, self._traffic)
         return await client.open_rtu_tcp(settings, self._traffic)
@@ -90,6 +90,8 @@ class ModbusSource:
 
     def reconfigure(self, plan: BusPlan) -> None:
         """Take over a new plan; unchanged devices go on as they are."""
+        if _pipelines(plan.connection) != _pipelines(self._plan.connection):
+            self._session.outdate()
         self._stations = self._build(plan, self._stations)
         self._plan = self._traffic.plan = plan
         self._writers = {}
@@ -98,6 +100,10 @@ class ModbusSource:
     def trace(self, device: str, sink: Callable[[str], None] | None) -> None:
         """Send a line per frame of one device to `sink`; None switches it off."""
         self._traffic.watch(device, sink)
+
+
+def _pipelines(settings: ModbusConnection) -> bool:
+    return any(device.in_flight > 1 for device in settings.devices.values())
 
 
 def _same(old: Station, new: Station) -> bool:

@@ -88,13 +88,15 @@ class ModbusPoll:
         self._splits = 0
 
     def _wanted(self) -> list[Block]:
-        """The plan's blocks without those the device is silent about."""
-        now = time.monotonic()
-        skipped = [block for block in self._plan.blocks if self._device.muted.skipped(block, now)]
-        if not skipped or len(skipped) == len(self._plan.blocks):
-            return list(self._plan.blocks)
-        self._failures.update((id(block), Quality.BAD_TIMEOUT) for block in skipped)
-        return [block for block in self._plan.blocks if id(block) not in self._failures]
+        """The plan's blocks without those that are hopeless for now."""
+        skipped = self._device.muted.skipped(time.monotonic())
+        if skipped:
+            for block in self._plan.blocks:
+                quality = skipped.get((block.function, block.start, block.stop))
+                if quality is not None:
+                    self._failures[id(block)] = quality
+        wanted = [block for block in self._plan.blocks if id(block) not in self._failures]
+        return wanted or list(self._plan.blocks)
 
     async def attempt(self, give_way: GiveWay) -> bool:
         """Ask for the open blocks; see `gateway.field.stations.Poll`."""
@@ -102,6 +104,7 @@ class ModbusPoll:
         session = self._station.session
         lived = bool(self._payloads)
         trouble: tuple[Quality, str] | None = None
+        await session.ready()
         self._open.extend(self._later)
         self._later, self._silences = [], 0
         try:
@@ -171,7 +174,7 @@ class ModbusPoll:
         if not self._payloads or self._silences > 1:
             raise failure from error
         self._open.pop()
-        if not self._device.silent(block, time.monotonic()):
+        if not self._device.hopeless(block, Quality.BAD_TIMEOUT, time.monotonic()):
             self._later.append(block)
         self._failures[id(block)] = Quality.BAD_TIMEOUT
         return False
@@ -179,7 +182,8 @@ class ModbusPoll:
     def _garbled(self, block: Block) -> None:
         """Once is noise: ask again at the end of the cycle. Twice is the answer."""
         self._station.counters.errors["decode"] += 1
-        if id(block) not in self._failures:
+        given_up = bool(self._payloads) and self._device.hopeless(block, Quality.BAD_DECODE, time.monotonic())
+        if id(block) not in self._failures and not given_up:
             self._later.append(block)
         self._failures[id(block)] = Quality.BAD_DECODE
 

@@ -140,6 +140,19 @@ def test_bytes_that_are_no_text_are_bad() -> None:
     assert decoder.decode([b"ok"], [0], [0]).texts == {text_hash("ok"): "ok"}
 
 
+@given(st.binary(min_size=6, max_size=6), st.sampled_from(["utf-8", "latin-1"]), st.integers(1, 6))
+def test_any_bytes_are_text_or_bad(data: bytes, encoding: str, length: int) -> None:
+    registers = data[: 2 * width("string", length)]
+    readings = single(field("string", length=length, encoding=encoding), registers)
+    if readings.quality[0] == Quality.GOOD:
+        [text] = readings.texts.values()
+        assert text == registers[:length].decode(encoding).rstrip("\0 \t")
+        assert readings.value[0] == text_hash(text)
+    else:
+        assert readings.quality[0] == Quality.BAD_DECODE
+        assert readings.texts == {}
+
+
 def test_the_range_keeps_the_value() -> None:
     fields = [
         Field(place, 3, Span(place, place + 1), Layout("int16", 1), low=-40.0, top=40.0, scaling=scaling(0.1, 0.0))

@@ -18,6 +18,7 @@ from gateway.field.modbus.plan import Block, Span
 from gateway.field.modbus.session import Session
 from gateway.field.modbus.settings import ModbusTcp
 from gateway.field.modbus.wire import Request
+from gateway.readings import Quality
 from tests.fakes.port import plan_of
 
 
@@ -112,20 +113,20 @@ def test_a_memory_that_can_not_be_written_costs_nothing_else(tmp_path: Path) -> 
     made.remember()
 
 
-def test_a_silent_request_is_left_out_after_the_second_time_and_longer_each_time() -> None:
-    muted, block, now = Muted(), Block.of(3, [Span(0, 1)]), 0.0
-    assert muted.silent(block, now) == 0.0
-    assert not muted.skipped(block, now)
+def test_a_hopeless_request_is_left_out_after_the_second_time_and_longer_each_time() -> None:
+    muted, block, now, key = Muted(), Block.of(3, [Span(0, 1)]), 0.0, (3, 0, 1)
+    assert muted.failed(block, Quality.BAD_TIMEOUT, now) == 0.0
+    assert muted.skipped(now) == {}
     waits = []
     for _ in range(8):
-        waits.append(muted.silent(block, now))
-        assert muted.skipped(block, now + waits[-1] - 0.1)
+        waits.append(muted.failed(block, Quality.BAD_DECODE, now))
+        assert muted.skipped(now + waits[-1] - 0.1) == {key: Quality.BAD_DECODE}
         now += waits[-1]
-        assert not muted.skipped(block, now)
+        assert muted.skipped(now) == {}
     assert 22 <= waits[0] <= 30
     assert 450 <= waits[-1] <= 600
     muted.answered(block)
-    assert muted.silent(block, now) == 0.0
+    assert muted.failed(block, Quality.BAD_TIMEOUT, now) == 0.0
 
 
 @given(st.sampled_from([1, 2, 3, 4]), st.integers(0, 65535), st.data())
