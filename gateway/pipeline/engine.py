@@ -42,7 +42,7 @@ class Pipeline:
         self._stages: list[Stage] = build(table, self._plan)
         self._every = int(np.bitwise_or.reduce(self._plan.masks, initial=0))
         self._table = table
-        self._steps = {index: tuple(chain) for index, chain in steps.items() if chain}
+        self._steps = {index: chain for index, chain in steps.items() if chain}
         self._before = before
         self._after = after
 
@@ -65,11 +65,8 @@ class Pipeline:
     def reconfigured(self, table: TagTable, steps: Mapping[int, Sequence[Step]]) -> tuple[Pipeline, Readings]:
         """A pipeline for a grown table that goes on where this one stands, and what waited for tags that changed."""
         later = Pipeline(table, steps, self._before, self._after)
-        same = [
-            index
-            for index, chain in self._steps.items()
-            if later._steps.get(index) == chain and table[index] == self._table[index]
-        ]
+        same = _same(self._steps, later._steps)
+        same = [index for index in same if table[index] == self._table[index]]
         changed = np.setdiff1d(np.arange(len(self._table), dtype=np.uint32), np.array(same, np.uint32))
         rows = self.flush(changed)
         for index_old, index_new, tags in self._plan.shared(later._plan, same):
@@ -112,6 +109,20 @@ class Pipeline:
         if self._after is not None and rows.tag.size:
             self._after(rows)
         return rows
+
+
+def _same(before: Mapping[int, Sequence[Step]], after: Mapping[int, Sequence[Step]]) -> list[int]:
+    """The tags whose steps are equal; tags of one profile share their list, which is compared once."""
+    known: dict[tuple[int, int], bool] = {}
+    found: list[int] = []
+    for index, old in before.items():
+        new = after.get(index, ())
+        pair = id(old), id(new)
+        if pair not in known:
+            known[pair] = list(old) == list(new)
+        if known[pair]:
+            found.append(index)
+    return found
 
 
 def _slots(stage: Stage, tags: NDArray[np.uint32] | None) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,41 +54,62 @@ class Plan:
 def plan(table: TagTable, steps: Mapping[int, Sequence[Step]]) -> Plan:
     """The stages for these tags."""
     order: list[str] = []
+    ways: dict[int, _Way] = {}  # by identity: the tags of a profile share one list, and there may be thousands
     placed: dict[int, list[Use]] = {}
-    children: list[tuple[int, int]] = []
     last: dict[str, list[Use]] = {kind: [] for kind in _LAST}
+    children: list[tuple[int, int]] = []
     for index, chain in steps.items():
         if not chain:
             continue
         tag = table[index]
-        position = 0
-        for step in chain:
-            if step.kind in LOSSY:
-                continue
-            while position >= len(order) or order[position] != step.kind:
-                if position >= len(order):
-                    order += _ORDER
-                    continue
-                position += 1
-            placed.setdefault(position, []).append(Use(index, tag, step, chain))
-            position += 1
-        final = next((step for step in reversed(chain) if step.kind in LOSSY), None) or _bare(chain)
-        last[_FAMILY.get(final.kind, "thin")].append(Use(index, tag, final, chain))
-        for step in chain:
+        way = ways.get(id(chain))
+        if way is None:
+            way = ways[id(chain)] = _way(chain, order)
+        for position, step, settings in way.front:
+            placed.setdefault(position, []).append(Use(index, tag, step, settings, chain))
             if step.anomaly:
                 child = table.index(f"{tag.full_name}.anomaly")
                 children.append((index, child))
-                last["thin"].append(Use(child, table[child], step, (step,)))
+                last["thin"].append(Use(child, table[child], step, settings, (step,)))
+        last[way.family].append(Use(index, tag, way.last, way.last_settings, chain))
     stages = [(order[position], uses) for position, uses in sorted(placed.items())]
     lossy = len(stages)
     stages += [(kind, uses) for kind, uses in last.items() if uses]
     masks = np.zeros(len(table), np.int64)
     for number, (_, uses) in enumerate(stages):
-        for use in uses:
-            masks[use.index] |= 1 << min(number, ROUTED)
+        masks[[use.index for use in uses]] |= 1 << min(number, ROUTED)
     for parent, child in children:
         masks[parent] |= masks[child]  # its rows come into being on the way
     return Plan(tuple(kind for kind, _ in stages), tuple(tuple(uses) for _, uses in stages), masks, lossy)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Where a list of steps goes: place, step and settings of those in front, and the one that thins out."""
+
+    front: tuple[tuple[int, Step, Any], ...]
+    last: Step
+    last_settings: Any
+    family: str
+
+
+def _way(chain: Sequence[Step], order: list[str]) -> _Way:
+    """The way of one list; `order` grows by another round of the usual order where the list needs it."""
+    front: list[tuple[int, Step, Any]] = []
+    position = 0
+    for step in chain:
+        kind = step.kind
+        if kind in LOSSY:
+            continue
+        while position >= len(order) or order[position] != kind:
+            if position >= len(order):
+                order += _ORDER
+                continue
+            position += 1
+        front.append((position, step, step.settings))
+        position += 1
+    last = next((step for step in reversed(chain) if step.kind in LOSSY), None) or _bare(chain)
+    return _Way(tuple(front), last, last.settings, _FAMILY.get(last.kind, "thin"))
 
 
 def _bare(chain: Sequence[Step]) -> Step:

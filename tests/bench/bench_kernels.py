@@ -134,7 +134,7 @@ def kernel_and_copy(polls: Sequence[Readings]) -> tuple[float, float]:
     """The deadband kernel alone, and a copy of the state it goes over."""
     table = TagTable(Tag("plant", f"t{number}") for number in range(TAGS))
     (step,) = STEPS.validate_python([{"deadband": {"absolute": DEVIATION}}])
-    stage = Thin(table, [Use(number, tag, step, (step,)) for number, tag in enumerate(table)])
+    stage = Thin(table, [Use(number, tag, step, step.settings, (step,)) for number, tag in enumerate(table)])
     real, whole = (np.ascontiguousarray(array.T) for array in stage.state())
     keep = np.empty(TAGS, np.int64)
 

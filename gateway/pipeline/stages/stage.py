@@ -24,12 +24,8 @@ class Use:
     index: int
     tag: Tag
     step: Step
+    settings: Any  # the step's own
     steps: Sequence[Step]
-
-    @property
-    def settings(self) -> Any:
-        """The step's own settings."""
-        return self.step.settings
 
 
 class Stage:

@@ -25,7 +25,7 @@ class Thin(Stage):
         for at, use in enumerate(uses):
             step = use.step
             band = step.deadband.band(use.tag) if step.deadband else 0.0 if step.on_change else -1.0
-            interval = step.settings.max_interval
+            interval = use.settings.max_interval
             self._real[kernels.ERROR, at] = band
             self._whole[kernels.LONGEST, at] = nanoseconds(interval)
             self._whole[kernels.BAD_LONGEST, at] = nanoseconds(interval or BAD_INTERVAL)
