@@ -36,9 +36,10 @@ async def test_values_arrive_on_the_grid(rig: Rig) -> None:
     assert {seen.pdu for seen in rig.device.seen} == {struct.pack(">BHH", 3, 5, 2), struct.pack(">BHH", 3, 90, 1)}
 
 
-async def test_a_link_cut_in_a_request_is_seen_at_once_and_comes_back(rig: Rig) -> None:
+@pytest.mark.parametrize("begun", [b"", b"\1\3\2"])
+async def test_a_link_cut_in_a_request_or_an_answer_is_seen_at_once_and_comes_back(rig: Rig, begun: bytes) -> None:
     rig.timeout = "10s"
-    rig.device.script.extend([[Say(b"\3\2\0\1")], [HangUp()]])
+    rig.device.script.extend([[Say(b"\3\2\0\1")], [Raw(begun), HangUp(0.01)]])
     async with rig.running(one()):
         loop = asyncio.get_running_loop()
         await rig.port.wait(lambda: len(rig.device.seen) == 2)
