@@ -224,7 +224,7 @@ def _sum_up(scene: Scene) -> None:
     figures, arrivals = scene.figures, scene.arrivals
     if figures is not None:
         print(
-            f"polled {figures.polled:,}, kept {figures.kept:,} ({ratio(figures)}), "
+            f"before stopping: polled {figures.polled:,}, kept {figures.kept:,} ({ratio(figures)}), "
             f"acknowledged {figures.acknowledged:,}, lost {figures.lost:,}"
         )
     print(

@@ -7,14 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 from ruamel.yaml import YAML
-
-import gateway
-
-_INSTALLED: Final = "demo.yaml"
 
 
 @dataclass(frozen=True)
@@ -31,11 +27,8 @@ class Wiring:
 
 
 def find() -> str:
-    """The text of config/demo.yaml, from the installed package or the source tree; FileNotFoundError without either."""
-    packaged = resources.files("gateway.tools").joinpath(_INSTALLED)
-    if packaged.is_file():
-        return packaged.read_text(encoding="utf-8")
-    return (Path(gateway.__file__).parent.parent / "config" / "demo.yaml").read_text(encoding="utf-8")
+    """The text of config/demo.yaml, which is part of the package too; FileNotFoundError where it was left out."""
+    return resources.files("gateway.tools").joinpath("demo.yaml").read_text(encoding="utf-8")
 
 
 def usual_ports(text: str) -> tuple[int, int, int]:
