@@ -1,5 +1,7 @@
 """Deadband, on-change (a band of zero) and the bare rule for bad runs (a band below zero): which rows pass.
 
+Edges of quality pass. Bad rows are one run whatever their reasons are: the first passes, then one per interval.
+
 Bound: while a tag's run lasts, every dropped value lies within the band of the last one sent (for receivers that hold).
 """
 
@@ -41,8 +43,8 @@ def thin(
             v, t, code = value[row], time_ns[row], np.int64(quality[row])
             if not math.isfinite(v):
                 code |= _BAD
-            silence = t - whole[TIME, at]
-            if code == whole[CODE, at] and silence >= 0:
+            silence, before = t - whole[TIME, at], whole[CODE, at]
+            if (code == before or min(code, before) >= _BAD) and silence >= 0:
                 if code >= _BAD:
                     if silence < whole[BAD_LONGEST, at]:
                         continue

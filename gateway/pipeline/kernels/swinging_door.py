@@ -1,8 +1,8 @@
 """Swinging door, replay form: straight lines between neighbouring sent rows of a run miss no row by more than E.
 
-A run is a stretch of one tag with one quality and times that never go back. From the anchor (last sent) the wedge of
-slopes low..high holds every line that passes all later points within E. A point is feasible if the line to it lay in
-the wedge before it was added; `pending` holds the last feasible point and what came after it:
+A run is a stretch of one tag with one quality (bad: whatever the reason) and times that never go back. From the anchor
+(last sent) the wedge of slopes low..high holds every line that passes all later points within E. A point is feasible if
+the line to it lay in the wedge before it was added; `pending` holds the last feasible point and what came after it:
 
     anchor ---- ... covered ... ---- pending[0] - pending[1] - ... pending[count-1]
                                      feasible     infeasible ones
@@ -176,7 +176,7 @@ def swing(
         before = whole[CODE, at]
         count = whole[COUNT, at]
         newest = whole[NEWEST_TIME, at]
-        if code == before and t >= newest:
+        if (code == before or min(code, before) >= _BAD) and t >= newest:
             if code >= _BAD:
                 if t - newest < whole[BAD_LONGEST, at]:
                     continue

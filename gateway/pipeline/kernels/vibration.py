@@ -53,7 +53,7 @@ def gather(
             whole[FILL, at] = 0
             whole[NEWEST, at] = t
             silence = t - whole[DOWN_TIME, at]
-            if code != whole[DOWN, at] or silence < 0 or silence >= whole[BAD_LONGEST, at]:
+            if whole[DOWN, at] == 0 or silence < 0 or silence >= whole[BAD_LONGEST, at]:
                 whole[DOWN, at], whole[DOWN_TIME, at] = code, t
                 done[0, found], done[1, found], done[2, found], done[3, found] = at, code, t, t
                 found += 1

@@ -18,7 +18,8 @@ def usable(row: Row) -> bool:
 
 
 def code_of(row: Row) -> int:
-    return row[2] if math.isfinite(row[1]) else row[2] | BAD
+    """The quality that makes a run; bad rows are one, whatever the reason."""
+    return row[2] if usable(row) else BAD
 
 
 def deadband(rows: Iterable[Row], band: float, longest: float = math.inf, bad_longest: float = MINUTE) -> list[Row]:

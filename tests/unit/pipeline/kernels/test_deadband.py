@@ -85,9 +85,13 @@ def test_a_bad_run_is_repeated_each_interval(step: dict[str, Any], pause: int) -
     assert [row[0] // SECOND for row in found] == [0, *range(1, 1500, pause), 1500]
 
 
-def test_a_change_of_the_reason_passes() -> None:
-    rows: list[Row] = [(0, 1.0, 0), (1, math.nan, 0x81), (2, math.nan, 0x82), (3, math.nan, 0x82), (4, 1.0, 0x46)]
-    assert [row[0] for row in run(pipeline({"on-change": {}})[0], rows)] == [0, 1, 2, 4]
+@pytest.mark.parametrize(
+    "step", [{"on-change": {}}, {"deadband": {"absolute": 1}}, {"swinging-door": {"deviation": 1}}, {"median": {}}]
+)
+def test_another_reason_in_a_bad_run_waits_for_the_interval(step: dict[str, Any]) -> None:
+    rows: list[Row] = [(0, 1.0, 0), *((number * SECOND, math.nan, 0x81 + number % 2) for number in range(1, 70))]
+    rows += [(70 * SECOND, 1.0, 0x46), (71 * SECOND, 1.0, 0x49)]
+    assert [row[0] // SECOND for row in run(pipeline(step)[0], rows)] == [0, 1, 61, 70, 71]
 
 
 def test_real_series() -> None:
