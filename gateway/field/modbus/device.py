@@ -101,6 +101,8 @@ class Device:
         self._memory = memory
         self._learned = _recall(memory)
         self.muted = Muted()
+        self.proven: Block | None = None  # the last one that was answered
+        self._turn = 0
         self.in_flight = settings.in_flight
         self._worthwhile_gap = worthwhile_gap
         self._planned = self._learned.version
@@ -153,9 +155,12 @@ class Device:
         return Request(self.settings.unit, data, self.timeout_s, self.settings.pause or 0.0)
 
     def cheapest(self) -> Block:
-        """A block of one value that shows whether the unit answers."""
-        blocks = self.plan.blocks or self._learned.singles()
-        first = blocks[0]
+        """A block of one value that shows whether the unit answers: one that did, or another one each time."""
+        first = self.proven
+        if first is None:
+            blocks = self.plan.blocks or self._learned.singles()
+            first = blocks[self._turn % len(blocks)]
+            self._turn += 1
         return Block.of(first.function, first.spans[:1])
 
     def split(self, block: Block, error: pdu.DeviceError) -> tuple[Block, Block] | None:

@@ -156,6 +156,7 @@ class ModbusPoll:
         self._failures.pop(key, None)
         self._silences = 0
         self._device.muted.answered(block)
+        self._device.proven = block
         self._station.session.answered()
         self._station.counters.polled(answer.seconds, time_ns)
         if self._again:

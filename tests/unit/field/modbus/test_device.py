@@ -88,6 +88,14 @@ def test_with_everything_refused_the_unit_is_still_asked() -> None:
     assert made.cheapest() == Block.of(3, [Span(0, 1)])
 
 
+def test_a_probe_asks_for_what_answered_before() -> None:
+    made = device({"a": TAGS["a"], "z": {"address": "holding:90", "type": "float32"}})
+    asked = [made.cheapest().start for _ in range(4)]
+    assert asked == [0, 90, 0, 90]  # nothing is known yet: not always the one that may never answer
+    made.proven = made.plan.blocks[1]
+    assert [made.cheapest().start for _ in range(2)] == [90, 90]
+
+
 def test_memory_is_of_one_device(tmp_path: Path) -> None:
     file = tmp_path / "state" / "modbus-plc.json"
     made = device(TAGS, Memory(file, "here unit 1"))
