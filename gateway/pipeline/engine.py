@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.pipeline.plan import Plan, plan
+from gateway.pipeline.plan import ROUTED, Plan, plan
 from gateway.pipeline.settings import Step
 from gateway.pipeline.stages.stage import NO_ROWS, Stage, canonical
 from gateway.readings import Readings, TagTable
@@ -87,12 +87,12 @@ class Pipeline:
             raise IndexError("a reading's tag is not in the table")
         lossy = self._plan.lossy
         for number in range(first, lossy):
-            if needed >> number & 1:
+            if needed >> min(number, ROUTED) & 1:
                 rows = self._stages[number](rows)
         if self._before is not None and rows.tag.size:
             self._before(rows)
         for number in range(max(first, lossy), len(self._stages)):
-            if needed >> number & 1:
+            if needed >> min(number, ROUTED) & 1:
                 rows = self._stages[number](rows)
         return rows
 

@@ -18,7 +18,7 @@ from gateway.pipeline.settings import Step, computed
 from gateway.pipeline.warm import compiled_functions, warm
 from gateway.readings import Readings, Tag, TagTable
 from tests.unit.pipeline.hostile import hostile_rows, noisy_rows
-from tests.unit.pipeline.reference import Row
+from tests.unit.pipeline.reference import Row, centred
 from tests.unit.pipeline.rows import SECOND, good, pipeline, readings, rows_of, run, same, steps
 
 CHAINS: list[list[dict[str, Any]]] = [
@@ -134,6 +134,14 @@ def test_the_same_kind_may_stand_twice() -> None:
     once = run(pipeline({"median": {"window": 3}})[0], good(values))
     twice = run(pipeline({"median": {"window": 3}}, {"median": {"window": 3}})[0], good(values))
     assert [row[1] for row in twice] == [row[1] for row in run(pipeline({"median": {"window": 3}})[0], once)]
+
+
+def test_a_list_of_any_length_is_run_whole() -> None:
+    median: dict[str, Any] = {"median": {"window": 3}}
+    rows = wanted = good(np.random.default_rng(1).normal(size=20).tolist())
+    for _ in range(70):
+        wanted = centred(wanted, 3)
+    assert run(pipeline(*[median] * 70)[0], rows) == wanted
 
 
 def test_what_waits_in_front_goes_through_the_steps_behind() -> None:
