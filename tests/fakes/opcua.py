@@ -14,6 +14,7 @@ from typing import Any
 
 from asyncua import ua
 from asyncua.common.node import Node
+from asyncua.server.internal_session import InternalSession
 from asyncua.server.monitored_item_service import MonitoredItemService
 from asyncua.server.server import Server
 from asyncua.ua.object_ids import ObjectIds
@@ -39,6 +40,7 @@ class OpcuaServer:
         self.variables = variables
         self.port = port or free_port()
         self.items_per_call = items_per_call
+        self.secret_limit = 0  # of items per call, which the server doesn't tell
         self.nodes: dict[str, Node] = {}
         self.server = Server()
         self.policies: Sequence[ua.SecurityPolicyType] = [ua.SecurityPolicyType.NoSecurity]
@@ -115,7 +117,8 @@ async def limited(server: OpcuaServer) -> AsyncIterator[None]:
 
     async def refuse(service: Any, params: Any) -> Any:
         server.calls.append(len(params.ItemsToCreate))
-        if server.items_per_call and len(params.ItemsToCreate) > server.items_per_call:
+        limit = server.items_per_call or server.secret_limit
+        if limit and len(params.ItemsToCreate) > limit:
             raise BadTooManyOperations
         return await original(service, params)
 
@@ -155,6 +158,26 @@ async def serving(server: OpcuaServer) -> AsyncIterator[OpcuaServer]:
         yield server
     finally:
         await server.stop()
+
+
+@asynccontextmanager
+async def reading_at_most(most: int, calls: list[int]) -> AsyncIterator[None]:
+    """Make reads of more nodes fail as a whole; `calls` gets the nodes of each read."""
+    session_class: Any = InternalSession
+    original = session_class.read
+
+    async def refuse(session: Any, params: Any) -> Any:
+        if session.external:
+            calls.append(len(params.NodesToRead))
+            if len(params.NodesToRead) > most:
+                raise BadTooManyOperations
+        return await original(session, params)
+
+    session_class.read = refuse
+    try:
+        yield
+    finally:
+        session_class.read = original
 
 
 class ServerProcess:

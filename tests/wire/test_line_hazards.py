@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from gateway.errors import LinkError
 from gateway.field.contract import Source
 from gateway.field.line import LINE
 from gateway.field.line.decode import sealed
 from gateway.field.line.settings import LineConnection
-from gateway.field.serialport import why
+from gateway.field.serialport import SerialLine, open_port, why
 from gateway.readings import Quality
 from tests.fakes.line import PtyInstrument, TcpInstrument
 from tests.fakes.port import RecordingPort, context_of, plan_of, settings_of
@@ -266,6 +267,22 @@ async def test_a_reload_adds_an_instrument_without_touching_the_port() -> None:
     finally:
         await line.stop()
     assert ("scale", False, "link") not in port.links
+
+
+async def test_a_port_that_is_taken_absent_or_no_port_is_named(tmp_path: Path) -> None:
+    scale = PtyInstrument()
+    first = await open_port(SerialLine(scale.port))
+    with pytest.raises(LinkError, match="in use by another program"):
+        await open_port(SerialLine(scale.port))
+    first.close()
+    (await open_port(SerialLine(scale.port))).close()
+    scale.close()
+    with pytest.raises(LinkError, match="no such port"):
+        await open_port(SerialLine(str(tmp_path / "ttyUSB0")))
+    file = tmp_path / "notes.txt"
+    file.touch()
+    with pytest.raises(LinkError, match="notes"):
+        await open_port(SerialLine(str(file)))
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from gateway.field.opcua.settings import OpcuaConnection
 from gateway.readings import Quality
-from tests.fakes.opcua import OpcuaServer, ServerProcess, limited, nodes, running, serving
+from tests.fakes.opcua import OpcuaServer, ServerProcess, limited, nodes, reading_at_most, running, serving
 from tests.fakes.port import plan_of, settings_of
 
 
@@ -60,6 +62,58 @@ async def test_a_refused_node_is_tried_again() -> None:
             await port.wait(lambda: port.qualities("plc.late") == {Quality.BAD_EXCEPTION})
             await server.add("late", 7.0)
             await port.wait(lambda: 7.0 in port.values("plc.late"))
+
+
+async def test_polls_find_a_limit_the_server_does_not_tell() -> None:
+    names = [f"v{number}" for number in range(120)]
+    calls: list[int] = []
+    async with (
+        serving(OpcuaServer(dict.fromkeys(names, 1.0))) as server,
+        reading_at_most(50, calls),
+        running(server.endpoint, {"plc": {"mode": "poll", "tags": nodes(*names)}}) as (_, port),
+    ):
+        await port.wait(lambda: len(port.values("plc.v119")) >= 2)
+    first = calls.index(120)
+    assert calls[first : first + 6] == [120, 60, 30, 30, 30, 30]
+    assert port.qualities("plc.v0") == {Quality.GOOD}
+
+
+async def test_subscriptions_find_a_limit_the_server_does_not_tell() -> None:
+    server = OpcuaServer(dict.fromkeys([f"v{number}" for number in range(120)], 1.0))
+    server.secret_limit = 50
+    async with (
+        limited(server),
+        serving(server),
+        running(server.endpoint, {"plc": {"publish": "50ms", "tags": nodes(*server.variables)}}) as (_, port),
+    ):
+        await port.wait(lambda: len({row.tag for row in port.rows if row.value == 1.0}) == 120)
+    assert server.calls == [120, 60, 30, 30, 30, 30]
+
+
+async def test_a_subscription_that_dies_alone_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.field.opcua.subscribe.KEEP_ALIVE_S", 0.3)
+    async with (
+        serving(OpcuaServer({"a": 1.0})) as server,
+        running(server.endpoint, {"plc": {"publish": "100ms", "tags": nodes("a")}}) as (_, port),
+    ):
+        await port.wait(lambda: bool(port.values("plc.a")))
+        for subscription in server.server.iserver.subscription_service.subscriptions.values():
+            await subscription.stop()
+        await port.wait(lambda: Quality.BAD_LINK in port.qualities("plc.a"))
+        await port.wait(lambda: len(port.values("plc.a")) >= 2)
+
+
+async def test_a_refused_node_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    tags = {**nodes("a"), "gone": {"node": "ns=2;s=nowhere"}, "far": {"node": "nsu=urn:nobody;i=1"}}
+    async with (
+        serving(OpcuaServer({"a": 1.0})) as server,
+        running(server.endpoint, {"plc": {"mode": "poll", "tags": tags}}) as (_, port),
+    ):
+        await port.wait(lambda: len(port.of("plc.gone")) >= 5)
+    lines = [record.message for record in caplog.records if "refused by the server" in record.message]
+    assert len(lines) == 1
+    assert "plc.gone (ns=2;s=nowhere: BadNodeIdUnknown)" in lines[0]
+    assert "plc.far (nsu=urn:nobody;i=1: unknown namespace)" in lines[0]
 
 
 async def test_values_the_server_dropped_are_reported_and_the_newest_is_kept() -> None:

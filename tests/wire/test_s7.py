@@ -147,3 +147,40 @@ async def test_a_plc_that_restarts_is_bad_at_once_and_comes_back(plc: Plc) -> No
         plc.start()
         await port.wait(lambda: len(port.values("plc.word")) > known)
     assert port.links == [("plc", True, ""), ("plc", False, "link"), ("plc", True, "")]
+
+
+async def test_a_reload_keeps_what_did_not_change(plc: Plc) -> None:
+    plc.block[2:4] = b"\x00\x07"
+    async with running(plc.port, {"word": {"address": "DB1.DBW2", "type": "int16"}}) as (source, port):
+        await port.wait(lambda: len(port.values("plc.word")) >= 2)
+        devices = {
+            "plc": {"tags": {"word": {"address": "DB1.DBW2", "type": "int16"}}},
+            "more": {"tags": {"byte": {"address": "DB1.DBB3", "type": "uint8"}}},
+        }
+        connection = settings_of(
+            S7Connection, driver="s7", host="127.0.0.1", port=plc.port, timeout="1s", devices=devices
+        )
+        plan = plan_of(connection, 0.05)
+        port.table = plan.table
+        source.reconfigure(plan)
+        await port.wait(lambda: 7.0 in port.values("more.byte"))
+        known = len(port.values("plc.word"))
+        await port.wait(lambda: len(port.values("plc.word")) > known)
+    assert ("plc", False, "link") not in port.links
+
+
+@pytest.mark.parametrize("answer", [b"", b"\x03\x00\x00\x07\x02\xf0\x80", b"GET / HTTP/1.1\r\n\r\n", bytes(64)])
+async def test_whatever_answers_on_the_port_ends_in_a_lost_link(answer: bytes) -> None:
+    async def lie(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(lie, "127.0.0.1", 0)
+    port_number = server.sockets[0].getsockname()[1]
+    try:
+        async with running(port_number, {"word": {"address": "DB1.DBW2", "type": "int16"}}) as (_, port):
+            await port.wait(lambda: len(port.rows) >= 3)
+            assert port.qualities("plc.word") == {Quality.BAD_LINK}
+    finally:
+        server.close()

@@ -88,8 +88,7 @@ class Feed:
             self.link.worked()
 
     def refuse(self, reasons: dict[int, str], at_ns: int) -> None:
-        """The server refuses rows: they go out bad/exception, and are named."""
-        self.name_refused(reasons)
+        """The server refuses rows: they go out bad/exception."""
         rows = np.array(sorted(reasons), np.intp)
         if len(rows):
             self._bad_ns[rows] = at_ns

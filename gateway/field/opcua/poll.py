@@ -10,9 +10,8 @@ from asyncua.ua.uaerrors import BadTooManyOperations
 
 from gateway.errors import LinkError
 from gateway.field.conversion import Rows
-from gateway.field.opcua.columns import chunks
 from gateway.field.opcua.feed import Feed
-from gateway.field.opcua.session import FOREIGN, Session
+from gateway.field.opcua.session import FOREIGN, Session, in_parts
 from gateway.readings import Quality, Readings
 from gateway.runtime.ticks import until
 
@@ -23,19 +22,17 @@ async def poll(session: Session, feed: Feed) -> None:
     known = [(row, node) for row, tag in enumerate(feed.device.tags) if (node := session.node(tag.address)) is not None]
     rows = np.array([row for row, _ in known], np.intp)
     nodes = [node for _, node in known]
-    unknown = np.setdiff1d(feed.rows(), rows)
-    size = session.limits["read"]
+    nowhere = dict.fromkeys(np.setdiff1d(feed.rows(), rows).tolist(), "unknown namespace")
     while True:
         await until(feed.device.grid.due)
         slot = feed.device.take(loop.time())
-        feed.refuse(dict.fromkeys(unknown.tolist(), "unknown namespace"), feed.context.clock.utc_of(slot))
-        refused: dict[int, str] = {}
-        for part in chunks(len(rows), size):
-            try:
-                refused |= await _read(session, feed, rows[part], nodes[part], slot)
-            except BadTooManyOperations:
-                size = max(1, size // 2)  # the server allows less than it says, or says nothing
-                break
+        feed.refuse(nowhere, feed.context.clock.utc_of(slot))
+        refused = dict(nowhere)
+
+        async def read(part: slice, slot: float = slot, refused: dict[int, str] = refused) -> None:
+            refused |= await _read(session, feed, rows[part], nodes[part], slot)
+
+        await in_parts(session, "read", len(rows), read)
         feed.name_refused(refused)
 
 

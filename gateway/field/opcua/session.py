@@ -10,7 +10,7 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -22,7 +22,7 @@ from asyncua.client.ua_session import UaSession
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
-from asyncua.ua.uaerrors import UaError, UaStatusCodeError
+from asyncua.ua.uaerrors import BadTooManyOperations, UaError, UaStatusCodeError
 
 from gateway.errors import LinkError, RefusedError
 from gateway.field.opcua.security import log_in, secure
@@ -35,7 +35,18 @@ WATCH_S: Final = 3.0
 MOST: Final = 1000  # operations in one call, whatever the server would allow
 
 # What the library raises when a server answers nonsense, hangs up or says no.
-FOREIGN: Final = (UaError, OSError, TimeoutError, struct.error, ValueError, TypeError, KeyError, AttributeError)
+FOREIGN: Final = (
+    UaError,
+    OSError,
+    TimeoutError,
+    struct.error,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
 _REFUSALS: Final = frozenset(
     {
         StatusCodes.BadUserAccessDenied,
@@ -115,6 +126,24 @@ class Session:
         for name, value in zip(_LIMITS, values[:-1], strict=True):
             self.limits[name] = min(int(value), MOST) if isinstance(value, int) and value > 0 else MOST
         self.namespaces = tuple(values[-1]) if isinstance(values[-1], list) else ()
+
+
+async def in_parts(session: Session, kind: str, count: int, call: Callable[[slice], Awaitable[None]]) -> None:
+    """Call for parts of `count` operations that the server takes at once; learns a limit it doesn't tell.
+
+    LinkError where it refuses even a single operation as too many. Other errors of `call` pass.
+    """
+    start = 0
+    while start < count:
+        part = slice(start, min(start + session.limits[kind], count))
+        try:
+            await call(part)
+        except BadTooManyOperations as error:
+            if part.stop - start == 1:
+                raise LinkError("the server refuses a single operation as too many") from error
+            session.limits[kind] = (part.stop - start) // 2
+        else:
+            start = part.stop
 
 
 @asynccontextmanager

@@ -18,10 +18,9 @@ from asyncua.ua.attribute_ids import AttributeIds
 
 from gateway.errors import LinkError
 from gateway.field.conversion import Rows
-from gateway.field.opcua.columns import chunks
 from gateway.field.opcua.feed import Feed
 from gateway.field.opcua.history import fill
-from gateway.field.opcua.session import FOREIGN, Session, translated
+from gateway.field.opcua.session import FOREIGN, Session, in_parts, translated
 
 KEEP_ALIVE_S: Final = 5.0
 RETRY_S: Final = 60.0
@@ -60,29 +59,28 @@ class Subscription:
 
     async def monitor(self, rows: Rows) -> dict[int, str]:
         """Create the items of some rows, in chunks the server allows; the refused ones with the reason."""
+        nodes = {row: self._session.node(self._feed.device.tags[row].address) for row in rows.tolist()}
+        items = [self._item(row, node) for row, node in nodes.items() if node is not None]
+        refused = {row: "unknown namespace" for row, node in nodes.items() if node is None}
+
+        async def create(part: slice) -> None:
+            refused.update(await self._create_items(items[part]))
+
+        with translated("creating monitored items"):
+            await in_parts(self._session, "items", len(items), create)
+        return refused
+
+    async def _create_items(self, items: list[ua.MonitoredItemCreateRequest]) -> dict[int, str]:
+        """Create items in one call; the refused rows with the reason."""
+        parameters = ua.CreateMonitoredItemsParameters(self._id, ua.TimestampsToReturn.Both, items)
         refused: dict[int, str] = {}
-        for part in chunks(len(rows), self._session.limits["items"]):
-            items, chosen = [], []
-            for row in rows[part].tolist():
-                node = self._session.node(self._feed.device.tags[row].address)
-                if node is None:
-                    refused[row] = "unknown namespace"
-                    continue
-                chosen.append(row)
-                items.append(self._item(row, node))
-            if not items:
-                continue
-            parameters = ua.CreateMonitoredItemsParameters(self._id, ua.TimestampsToReturn.Both, items)
-            with translated("creating monitored items"):
-                results = await self._session.services.create_monitored_items(parameters)
-                if len(results) != len(items):
-                    raise LinkError("creating monitored items: the answer has another number of items")
-            for row, result in zip(chosen, results, strict=True):
-                if not result.StatusCode.is_good():
-                    refused[row] = result.StatusCode.name
-                elif result.RevisedQueueSize < self._queue:
-                    self._queue = result.RevisedQueueSize
-                    log.warning("%s: the server holds only %d values between publishes", self._name, self._queue)
+        results = await self._session.services.create_monitored_items(parameters)
+        for item, result in zip(items, results, strict=True):
+            if not result.StatusCode.is_good():
+                refused[item.RequestedParameters.ClientHandle] = result.StatusCode.name
+            elif result.RevisedQueueSize < self._queue:
+                self._queue = result.RevisedQueueSize
+                log.warning("%s: the server holds only %d values between publishes", self._name, self._queue)
         return refused
 
     def _item(self, row: int, node: ua.NodeId) -> ua.MonitoredItemCreateRequest:
@@ -140,6 +138,7 @@ async def subscribe(session: Session, feed: Feed) -> None:
         await subscription.create()
         refused = await subscription.monitor(feed.rows())
         feed.refuse(refused, clock.now_ns())
+        feed.name_refused(refused)
         feed.worked()
         answer = await subscription.next(subscription.silence_s)
         if feed.settings.history:
@@ -156,6 +155,7 @@ async def subscribe(session: Session, feed: Feed) -> None:
             if refused and loop.time() >= retry:
                 refused = await subscription.monitor(np.array(sorted(refused), np.intp))
                 feed.refuse(refused, clock.now_ns())
+                feed.name_refused(refused)
                 retry = loop.time() + RETRY_S
             answer = await subscription.next((min(until, retry) if refused else until) - loop.time())
     finally:
