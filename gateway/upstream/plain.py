@@ -13,8 +13,9 @@ from gateway.upstream.conversation import Context
 from gateway.upstream.identity import device_message, state_message
 from gateway.upstream.message import Incoming, Message, pack_properties
 from gateway.upstream.payload import Payload
+from gateway.upstream.plan import TakenOverError
 from gateway.upstream.sender import Sender
-from gateway.upstream.session import Session, TakenOverError
+from gateway.upstream.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Plain:
         self._request_topic = f"{gateway}/command/write"
         self._state_topic = f"{gateway}/state"
         self._spoken = False
+        self._looks_for_twin = True
         self._result_topic = f"{gateway}/command/result"
 
     def will(self) -> Message:
@@ -55,8 +57,10 @@ class Plain:
 
     async def run(self, session: Session, link: Link, stop: asyncio.Event) -> None:
         """Subscribe, say online, tell the devices' states, then send blocks."""
-        if self._spoken:
-            await session.subscribe([self._state_topic], retained=True)
+        if self._spoken and self._looks_for_twin:
+            self._looks_for_twin = False  # a broker that ends the connection on a denied subscription is asked once
+            codes = await session.subscribe([self._state_topic], retained=True)
+            self._looks_for_twin = codes[0] < 0x80
         if self._context.commands is not None:
             codes = await session.subscribe([self._request_topic])
             if codes[0] >= 0x80:

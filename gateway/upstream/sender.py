@@ -16,52 +16,30 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
-from gateway.block import Block, BlockId, Delivery
+from gateway.block import Block, Delivery
 from gateway.errors import LinkError
 from gateway.runtime.clock import Clock
 from gateway.runtime.counters import UpstreamCounters
 from gateway.runtime.supervise import Link
-from gateway.upstream.message import Incoming, Message
+from gateway.upstream.message import Incoming
 from gateway.upstream.outbox import Outbox
 from gateway.upstream.parking import Parking
 from gateway.upstream.payload import Payload
+from gateway.upstream.progress import Item, Progress
 from gateway.upstream.session import Session
 from gateway.upstream.suspicion import Suspicion
 from gateway.upstream.window import Window
 
 log = logging.getLogger(__name__)
 
-REMEMBERED: Final = 10_000  # blocks of which single messages are known to be done, beyond those in work
 NO_SUBSCRIBERS: Final = 0x10
 ID_IN_USE: Final = 0x91
 STOP_GRACE_S: Final = 0.1
-
-
-@dataclass(slots=True, eq=False)
-class _Work:
-    """A block on its way. `left` counts its messages that are not acknowledged."""
-
-    block: Block
-    shape: list[int]  # readings of each message: what was done holds only for messages cut the same way
-    done: bytearray
-    left: int
-    shed: int = 0  # messages that found no room while their topic is refused
-
-
-@dataclass(slots=True, eq=False)
-class _Item:
-    """One message of a block, or (without work) one from the outbox. `order` grows with every item."""
-
-    message: Message
-    order: int
-    work: _Work | None = None
-    index: int = 0
 
 
 class Sender:
@@ -89,15 +67,13 @@ class Sender:
         self._max_window = window
         self._ack_timeout_s = ack_timeout_s
         self._suspicion = Suspicion(max_message)
-        self._done: dict[BlockId, tuple[list[int], bytes]] = {}
-        self._order = 0
+        self._progress = Progress()
         self._clear()
 
     def _clear(self) -> None:
-        self._work: dict[BlockId, _Work] = {}
-        self._ready: deque[_Item] = deque()
-        self._window: Window[_Item] = Window(self._max_window)
-        self._parking: Parking[_Item] = Parking(lambda item: item.order)
+        self._ready: deque[Item] = deque()
+        self._window: Window[Item] = Window(self._max_window)
+        self._parking: Parking[Item] = Parking(lambda item: item.order)
         self._dictionaries: set[str] = set()
         self._fetch: asyncio.Task[Block] | None = None
         self._warned: set[str] = set()
@@ -105,7 +81,7 @@ class Sender:
         self._held_back = False
         self._packet_limit: int | None = None
         self._acknowledged = 0
-        self._delivered = False
+        self._proven = False  # a block's message was accepted
 
     async def run(
         self, session: Session, link: Link, stop: asyncio.Event, incoming: Callable[[Incoming], None]
@@ -155,7 +131,7 @@ class Sender:
         if not self._fetch.done():
             return False
         block, self._fetch = self._fetch.result(), None
-        self._count_backlog()
+        self._counters.backlog = self._delivery.backlog
         self._encode(block, limit)
         return True
 
@@ -163,35 +139,23 @@ class Sender:
         return await self._delivery.next()
 
     def _encode(self, block: Block, limit: int) -> None:
-        if block.id in self._work or self._suspicion.holds(block.id, asyncio.get_running_loop().time()):
+        if block.id in self._progress or self._suspicion.holds(block.id, asyncio.get_running_loop().time()):
             return  # on its way already, or it ended every connection so far
-        messages = self._payload.messages(block, limit)
-        known = self._done.pop(block.id, None)
-        shape = [message.readings for message in messages]
-        done = bytearray(known[1] if known is not None and known[0] == shape else bytes(len(messages)))
-        left = done.count(0)
-        if not left:
-            self._delivery.acknowledge(block)
-            self._count_backlog()
+        items = self._progress.start(block, self._payload.messages(block, limit))
+        if not items:
+            self._delivered(block)
             return
         dictionary = self._payload.dictionary(block)
         if dictionary is not None and dictionary.topic not in self._dictionaries:
             self._dictionaries.add(dictionary.topic)
             self.outbox.put(dictionary)
-        work = self._work[block.id] = _Work(block, shape, done, left)
-        for index, message in enumerate(messages):
-            if not done[index]:
-                self._ready.append(self._item(message, work, index))
-
-    def _item(self, message: Message, work: _Work | None = None, index: int = 0) -> _Item:
-        self._order += 1
-        return _Item(message, self._order, work, index)
+        self._ready.extend(items)
 
     # ready -> window
 
     def _publish(self, session: Session) -> None:
         now = asyncio.get_running_loop().time()
-        while (message := self.outbox.first()) is not None and self._send(session, self._item(message), now):
+        while (message := self.outbox.first()) is not None and self._send(session, self._progress.single(message), now):
             self.outbox.drop_first()
         if message is not None:
             return
@@ -208,7 +172,7 @@ class Sender:
             self._ready.popleft()
         self._counters.in_flight = len(self._window)
 
-    def _send(self, session: Session, item: _Item, now: float) -> bool:
+    def _send(self, session: Session, item: Item, now: float) -> bool:
         size = item.message.size
         if not self._window.has_room(size):
             return False
@@ -218,17 +182,15 @@ class Sender:
         self._window.add(mid, item, size, now)
         return True
 
-    def _park(self, item: _Item) -> None:
+    def _park(self, item: Item) -> None:
         if not self._parking.put(item.message.topic, item, item.message.size):
             self._shed(item)
 
-    def _shed(self, item: _Item, why: str = "") -> None:
+    def _shed(self, item: Item, why: str = "") -> None:
         """Not kept here: its block stays in the spool and is offered again."""
         if why:
             self._warn(f"{item.message.topic} {why}", f"topic {item.message.topic}: {why}")
-        if item.work is not None:
-            item.work.shed += 1
-            self._settle(item.work)
+        self._progress.shed(item)
 
     # window -> done
 
@@ -251,7 +213,7 @@ class Sender:
                 link.worked()
         self._counters.in_flight = len(self._window)
 
-    def _accepted(self, item: _Item, latency_s: float) -> None:
+    def _accepted(self, item: Item, latency_s: float) -> None:
         counters = self._counters
         counters.messages += 1
         counters.latency_seconds = latency_s
@@ -264,23 +226,17 @@ class Sender:
             self._held_back |= overflowed
         self._acknowledged += 1
         if item.work is not None:
-            self._delivered = True
+            self._proven = True
             counters.readings += item.message.readings
-            item.work.done[item.index] = 1
-            item.work.left -= 1
-            self._settle(item.work)
+        block = self._progress.done(item)
+        if block is not None:
+            self._delivered(block)
 
-    def _settle(self, work: _Work) -> None:
-        """A block none of whose messages is on its way is delivered, or (some shed) remembered as it stands."""
-        if work.left == 0:
-            del self._work[work.block.id]
-            self._delivery.acknowledge(work.block)
-            self._count_backlog()
-        elif work.left == work.shed:
-            del self._work[work.block.id]
-            self._remember(work)
+    def _delivered(self, block: Block) -> None:
+        self._delivery.acknowledge(block)
+        self._counters.backlog = self._delivery.backlog
 
-    def _refused(self, item: _Item, code: int, now: float) -> None:
+    def _refused(self, item: Item, code: int, now: float) -> None:
         if code == ID_IN_USE:
             raise LinkError("packet id in use: the connection is out of step")
         topic = item.message.topic
@@ -320,7 +276,7 @@ class Sender:
         if oldest is not None:
             age = asyncio.get_running_loop().time() - oldest.sent
             if age > self._ack_timeout_s:
-                self._delivered = True  # a silent broker says nothing against the block
+                self._proven = True  # a silent broker says nothing against the block
                 raise LinkError(f"no acknowledgement for {age:.0f} s")
 
     def _finished(self, session: Session) -> bool:
@@ -337,7 +293,7 @@ class Sender:
     def _judge(self, limit: int) -> None:
         """The link broke: maybe the first block ends every connection, though the broker takes what is small."""
         suspect = next((flight.item.work.block.id for flight in self._window.flights() if flight.item.work), None)
-        if self._delivered or not self._acknowledged:
+        if self._proven or not self._acknowledged:
             suspect = None
         verdict = self._suspicion.ended(suspect, limit, asyncio.get_running_loop().time())
         if verdict:
@@ -345,21 +301,11 @@ class Sender:
 
     async def _end(self) -> None:
         await self._drop_fetch()
-        for work in self._work.values():
-            self._remember(work)
+        self._progress.end_epoch()
         self._clear()
         self.outbox.clear()
         self._counters.in_flight = 0
         self._delivery.rewind()
-
-    def _remember(self, work: _Work) -> None:
-        if any(work.done):
-            self._done[work.block.id] = (work.shape, bytes(work.done))
-            if len(self._done) > REMEMBERED:
-                del self._done[next(iter(self._done))]
-
-    def _count_backlog(self) -> None:
-        self._counters.backlog = self._delivery.backlog
 
 
 def code_name(code: int) -> str:

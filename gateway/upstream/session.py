@@ -24,51 +24,19 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from gateway.errors import LinkError, RefusedError
-from gateway.runtime.settings import Secret
+from gateway.errors import LinkError
 from gateway.upstream.client import Client
 from gateway.upstream.connect import dial, tls_context
 from gateway.upstream.message import NO_PROPERTIES, Incoming, Message
-from gateway.upstream.settings import Endpoint, Tls
+from gateway.upstream.plan import Limits, Plan, ending, limits_of, refusal
 
 CONNECT_TIMEOUT_S: Final = 15.0  # DNS, TCP on several addresses, TLS
 CONNACK_TIMEOUT_S: Final = 5.0
 SUBACK_TIMEOUT_S: Final = 10.0
 MAX_INCOMING: Final = 256
-TAKEN_OVER: Final = 0x8E
 
-# Codes of CONNACK that trying again soon can't change: identifier, credentials, authorization, banned, moved.
-_REFUSALS: Final = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x90, 0x9C, 0x9D})
 # What paho raises on bytes that are no MQTT.
 _MALFORMED: Final = (MQTTException, struct.error, IndexError, KeyError, ValueError, OSError)
-
-
-class TakenOverError(RefusedError):
-    """Another client connected with our client id: a twin; fighting it helps nobody."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How a session is opened."""
-
-    endpoint: Endpoint
-    protocol: str  # "5" or "3.1.1"
-    client_id: str
-    username: str | None = None
-    password: Secret | None = None
-    tls: Tls | None = None
-    keepalive_s: int = 20
-    will: Message | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the broker's CONNACK allows (MQTT 5, section 3.2.2.3)."""
-
-    receive_maximum: int = 65535
-    packet_size: int | None = None
-    qos: int = 2
-    retain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +97,7 @@ class Session:
         except TimeoutError as error:
             self.abort()
             raise LinkError(f"no CONNACK within {CONNACK_TIMEOUT_S:g} s") from error
-        self.limits = _limits(properties)
+        self.limits = limits_of(properties)
 
     async def close(self, timeout_s: float) -> None:
         """Send DISCONNECT and close, within `timeout_s` seconds."""
@@ -267,8 +235,7 @@ class Session:
         if self._connack.done():
             return
         if code.is_failure:
-            kind = RefusedError if code.value in _REFUSALS else LinkError
-            self._connack.set_exception(kind(f"refused by the broker: {code}"))
+            self._connack.set_exception(refusal(code.value, str(code)))
         else:
             self._accepted = True
             self._connack.set_result(properties)
@@ -277,11 +244,7 @@ class Session:
         self, _client: mqtt.Client, _data: Any, flags: mqtt.DisconnectFlags, code: ReasonCode, _properties: Any
     ) -> None:
         self._ended.set()
-        if flags.is_disconnect_packet_from_server:
-            kind = TakenOverError if code.value == TAKEN_OVER else LinkError
-            self._fail(kind(f"ended by the broker: {code}"))
-        else:
-            self._fail(LinkError("connection lost" if code.value == 0x80 else f"connection lost: {code}"))
+        self._fail(ending(code.value, str(code), by_broker=flags.is_disconnect_packet_from_server))
 
     def _acknowledged(self, mid: int, code: int) -> None:
         self._acks.append((mid, code))
@@ -363,15 +326,6 @@ class Session:
                 future.set_exception(error)
                 future.exception()  # whoever waits sees it; nobody waiting is no fault
         self._wake.set()
-
-
-def _limits(properties: Properties | None) -> Limits:
-    return Limits(
-        getattr(properties, "ReceiveMaximum", 65535),
-        getattr(properties, "MaximumPacketSize", None),
-        getattr(properties, "MaximumQoS", 2),
-        bool(getattr(properties, "RetainAvailable", 1)),
-    )
 
 
 def _no_delay(descriptor: int) -> None:

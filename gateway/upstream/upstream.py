@@ -18,7 +18,8 @@ from gateway.upstream.commands import Commands
 from gateway.upstream.conversation import Context, NextBrokerError
 from gateway.upstream.formats import conversation
 from gateway.upstream.identity import Identity
-from gateway.upstream.session import Plan, Session, TakenOverError
+from gateway.upstream.plan import Plan, TakenOverError
+from gateway.upstream.session import Session
 from gateway.upstream.settings import UpstreamSettings
 
 log = logging.getLogger(__name__)

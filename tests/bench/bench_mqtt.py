@@ -26,7 +26,8 @@ from gateway.upstream.identity import Identity
 from gateway.upstream.json import JsonPayload
 from gateway.upstream.message import Message
 from gateway.upstream.payload import Payload, Properties5
-from gateway.upstream.session import Plan, Session
+from gateway.upstream.plan import Plan
+from gateway.upstream.session import Session
 from gateway.upstream.settings import parse_endpoint
 from tests.fakes.mosquitto import Mosquitto
 from tests.fakes.upstream.delivery import STAMP, START_NS, FakeDelivery

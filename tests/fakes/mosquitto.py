@@ -50,6 +50,9 @@ class Mosquitto:
             f"allow_anonymous {str(anonymous).lower()}",
             "log_dest stderr",
             "log_type all",
+            # What the broker has acknowledged is on its way to every subscriber, not in a queue that dies with it.
+            "max_inflight_messages 0",
+            "max_queued_messages 0",
             *lines,
             f"listener {self.port} 127.0.0.1",
             *listener,
@@ -121,12 +124,17 @@ class Received:
 
 @dataclass
 class Collector:
-    """A subscriber that keeps every message and subscribes again by itself after a broker's restart."""
+    """A subscriber that keeps every message and subscribes again by itself after a broker's restart.
+
+    With QoS 0 it never answers: an answer that a killed broker left unread would make the kernel reset the connection,
+    and what the broker had sent before would be lost with it.
+    """
 
     port: int
     topics: str = "#"
     username: str = ""
     password: str = ""
+    qos: int = 0
     messages: list[Received] = field(default_factory=list)
     subscriptions: int = 0  # grows with every SUBACK
 
@@ -144,7 +152,7 @@ class Collector:
         self, client: mqtt.Client, _data: object, _flags: mqtt.ConnectFlags, code: ReasonCode, _: Properties | None
     ) -> None:
         if not code.is_failure:
-            client.subscribe(self.topics, options=SubscribeOptions(qos=1, retainAsPublished=True))
+            client.subscribe(self.topics, options=SubscribeOptions(qos=self.qos, retainAsPublished=True))
 
     def _subscribed(
         self, _client: mqtt.Client, _data: object, _mid: int, _codes: list[ReasonCode], _: Properties | None

@@ -12,7 +12,8 @@ import pytest
 from gateway.runtime.supervise import Backoff
 from gateway.upstream import session as session_module
 from gateway.upstream import upstream as upstream_module
-from gateway.upstream.session import Plan, Session
+from gateway.upstream.plan import Plan
+from gateway.upstream.session import Session
 from gateway.upstream.settings import Tls, parse_endpoint
 from tests.fakes.broker import PUBLISH, Publish, ScriptedBroker, packet, publish_packet
 from tests.fakes.upstream.certificates import Authority
