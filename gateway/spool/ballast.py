@@ -15,6 +15,10 @@ class Ballast:
     def __init__(self, path: Path) -> None:
         self._path = path
 
+    def exists(self) -> bool:
+        """Whether a database was opened here before."""
+        return self._path.exists()
+
     def release(self) -> None:
         """Give the room back."""
         try:

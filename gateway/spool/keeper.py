@@ -19,7 +19,6 @@ from gateway.runtime.counters import SpoolCounters
 from gateway.runtime.supervise import Backoff
 from gateway.spool.disk import Disk
 from gateway.spool.opening import ALIVE, CLEAN, InUseError, forget, lock, open_store, recall
-from gateway.spool.recovery import recover
 from gateway.spool.schema import Changes, Opening, Stored, Usage
 from gateway.spool.store import DamagedError, FullError, Store
 
@@ -59,12 +58,9 @@ class Keeper:
         def work() -> Opening:
             if self._lock is None:
                 self._lock = lock(self._path)
-            if damage:
-                recovered = recover(self._store, damage)
-                return open_store(self._store, names, now_ns, recovered)
             with suppress(SpoolError):
                 self._store.close()
-            return open_store(self._store, names, now_ns)
+            return open_store(self._store, names, now_ns, damage)
 
         opening = await self._call(work)
         self.ready, self._damage, self.usage, self.last = True, "", opening.usage, opening.last_seq

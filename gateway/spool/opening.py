@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from gateway.errors import SpoolError
-from gateway.spool.recovery import Damage, connect_or_recover
+from gateway.spool.recovery import recover
 from gateway.spool.schema import Changes, Opening
-from gateway.spool.store import Store, translated
+from gateway.spool.store import DamagedError, Store, translated
 
 ALIVE: Final = "spool.alive"  # UTC ns of the last sign of life
 CLEAN: Final = "spool.clean"  # b"1" after a stop in order
@@ -39,31 +40,29 @@ def lock(path: Path) -> int:
     return handle
 
 
-def open_store(store: Store, upstreams: Collection[str], now_ns: int, damage: Damage | None = None) -> Opening:
+def open_store(store: Store, upstreams: Collection[str], now_ns: int, damage: str = "") -> Opening:
     """Open the file, take over what stands in it, and note that a daemon runs on it. SpoolError.
 
-    With `damage` the file was just recovered and is open.
+    A file that turns out damaged, or is known to be so (`damage`), is replaced by what can be saved from it.
     """
-    damage = damage or connect_or_recover(store)
+    if not damage:
+        try:
+            store.connect()
+            return _begin(store, upstreams, now_ns)
+        except DamagedError as error:
+            damage = str(error)
+    found = recover(store, damage)
+    opening = _begin(store, upstreams, now_ns)
+    return replace(opening, damage=found.reason, aside=found.aside, lost=found.lost, lost_from_ns=found.from_ns)
+
+
+def _begin(store: Store, upstreams: Collection[str], now_ns: int) -> Opening:
     clean, alive = recall(store, CLEAN), recall(store, ALIVE)
     since = int.from_bytes(alive, "little") if clean == b"0" and alive is not None else None
     ledger = recall(store, LEDGER) or b""
     _settle_upstreams(store, upstreams)
     store.apply(Changes(keep={CLEAN: b"0", ALIVE: now_ns.to_bytes(8, "little")}))
-    opening = Opening(store.usage(), store.last_outside(), _backlog(store), since, ledger)
-    if damage is None:
-        return opening
-    return Opening(
-        opening.usage,
-        opening.last_seq,
-        opening.backlog,
-        since,
-        ledger,
-        damage.reason,
-        damage.aside,
-        damage.lost,
-        damage.from_ns,
-    )
+    return Opening(store.usage(), store.last_outside(), _backlog(store), since, ledger)
 
 
 def recall(store: Store, key: str) -> bytes | None:

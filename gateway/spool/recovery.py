@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from gateway.errors import CodecError, SpoolError
 from gateway.spool import record
-from gateway.spool.store import FAILURES, DamagedError, Store, translated
+from gateway.spool.store import FAILURES, Store, translated
 
 _FINE_STEPS: Final = 256  # numbers tried one by one behind an unreadable one, before the steps double
 _LAST: Final = 1 << 60
@@ -30,15 +30,6 @@ class Damage:
     aside: str
     lost: int | None = None  # readings; None: unknown
     from_ns: int = 0  # reading time of the oldest block that was saved, 0 where there was none
-
-
-def connect_or_recover(store: Store) -> Damage | None:
-    """Open the database, a new one where the old one is damaged. SpoolError where neither can be had."""
-    try:
-        store.connect()
-    except DamagedError as error:
-        return recover(store, str(error))
-    return None
 
 
 def recover(store: Store, reason: str) -> Damage:
@@ -78,6 +69,7 @@ def set_aside(path: Path, word: str) -> Path:
 def _move(aside: Path, store: Store) -> tuple[int | None, int]:
     try:
         old = sqlite3.connect(aside, isolation_level=None)
+        old.text_factory = store.db.text_factory
     except FAILURES:
         return None, 0
     with closing(old):
@@ -109,7 +101,7 @@ def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> None:
         return
 
 
-def _blocks(old: sqlite3.Connection) -> Iterator[tuple[int, int, int, int, int, bytes]]:
+def _blocks(old: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
     query = "SELECT seq, rows, first_ns, level, context, data FROM block WHERE seq > ? ORDER BY seq LIMIT 1"
     at, failures = -1, 0
     while at < _LAST:
@@ -125,8 +117,8 @@ def _blocks(old: sqlite3.Connection) -> Iterator[tuple[int, int, int, int, int, 
         yield row
 
 
-def _whole(store: Store, row: tuple[int, int, int, int, int, bytes]) -> bool:
-    if not isinstance(row[5], bytes):
+def _whole(store: Store, row: tuple[Any, ...]) -> bool:
+    if not (isinstance(row[5], bytes) and all(isinstance(field, int) for field in row[:5])):
         return False
     if record.is_newer(row[5]):
         return True

@@ -75,6 +75,7 @@ class Changes:
 
     delete: Sequence[int] = ()
     acked: Mapping[str, Sequence[int]] = field(default_factory=dict)  # by upstream
+    rewrite: Sequence[Insert] = ()  # takes the place of what has the same number
     insert: Sequence[Insert] = ()
     keep: Mapping[str, bytes | None] = field(default_factory=dict)  # None: forget the key
 

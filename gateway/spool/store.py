@@ -10,8 +10,9 @@ import errno
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from gateway.block import Block
 from gateway.errors import CodecError, SpoolError
@@ -24,6 +25,11 @@ READ_BLOCKS: Final = 256
 READ_ROWS: Final = 20_000
 _COLUMNS: Final = "b.seq, b.rows, b.first_ns, b.level, b.context, b.data"
 FAILURES: Final = (sqlite3.Error, OSError, UnicodeDecodeError, OverflowError)  # all that sqlite3 was seen to raise
+_UNREADABLE: Final = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
+
+
+def _text(stored: bytes) -> str:
+    return stored.decode(errors="replace")  # a flipped bit must not make a whole row unreadable
 
 
 class DamagedError(SpoolError):
@@ -40,10 +46,11 @@ def translated() -> Iterator[None]:
     try:
         yield
     except FAILURES as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        extended = getattr(error, "sqlite_errorcode", 0)
+        code = extended & 0xFF
         if code == sqlite3.SQLITE_FULL or getattr(error, "errno", 0) in {errno.ENOSPC, errno.EDQUOT}:
             raise FullError("no space left on the device") from error
-        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} or isinstance(error, UnicodeDecodeError):
+        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} or extended in _UNREADABLE:
             raise DamagedError(f"damaged: {error}") from error
         raise SpoolError(str(error) or type(error).__name__) from error
 
@@ -73,7 +80,10 @@ class Store:
         """Open or make the file; returns the highest number inside. SpoolError, DamagedError."""
         with translated():
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._ballast.exists() and self.path.is_file() and self.path.stat().st_size == 0:
+                raise DamagedError("damaged: cut to nothing")
             self._db = db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            db.text_factory = _text
             for pragma in PRAGMAS:
                 db.execute(pragma)
             (version,) = db.execute("PRAGMA user_version").fetchone()
@@ -139,11 +149,12 @@ class Store:
         found, total = [], 0
         with translated():
             for row in self.db.execute(query, (after + shift,)):
-                if before_ns is not None and row[2] >= before_ns:
+                stored = self._stored(row, self._needed_by(row[0]))
+                if before_ns is not None and stored.first_ns >= before_ns:
                     break
-                if row[0] - shift in protected or record.is_newer(row[5]):
+                if stored.seq in protected or stored.newer:
                     continue
-                found.append(self._stored(row, self._needed_by(row[0])))
+                found.append(stored)
                 total += found[-1].size
                 if total >= size:
                     break
@@ -155,15 +166,18 @@ class Store:
             name for name, key in self._upstreams.items() if self.db.execute(query, (key, inside)).fetchone()
         )
 
-    def _stored(self, row: tuple[int, int, int, int, int, bytes], pending: frozenset[str] = frozenset()) -> Stored:
+    def _stored(self, row: tuple[Any, ...], pending: frozenset[str] = frozenset()) -> Stored:
         inside, rows, first_ns, level, context, data = row
+        seq = inside - (self.shift or 0)
+        if not (isinstance(data, bytes) and all(isinstance(field, int) for field in (rows, first_ns, level, context))):
+            return Stored(seq, rows if isinstance(rows, int) else 0, 0, None, pending=pending)
         block, newer = None, record.is_newer(data)
         if not newer:
             try:
                 block = record.decode(data, self.context(context))
             except CodecError:
                 block = None
-        return Stored(inside - (self.shift or 0), rows, first_ns, block, newer, level, len(data), pending)
+        return Stored(seq, rows, first_ns, block, newer, level, len(data), pending)
 
     def context(self, key: int) -> record.Context:
         """What a block's context number means; CodecError where that is damaged."""
@@ -183,29 +197,31 @@ class Store:
     # writing
 
     def apply(self, changes: Changes) -> Usage:
-        """Make the changes in one transaction. FullError: nothing came, but what may go is gone."""
+        """Make the changes in one transaction. FullError: nothing came, but what goes without a substitute is gone."""
         try:
             self._transact(changes)
         except FullError:
-            # Deletes and the checkpoint need space too: the ballast gives it.
+            if not (changes.delete or changes.acked):
+                raise
+            # Deleting and the checkpoint need space too: the ballast gives it, and what comes must not use it up.
             self._ballast.release()
             try:
-                self._transact(changes)
-            except FullError:
-                self._transact(Changes(delete=[], acked=changes.acked))
-                raise
-            finally:
+                self._transact(replace(changes, rewrite=(), insert=(), keep={}))
                 self.checkpoint()
+            finally:
                 self._ballast.restore()
+            self._transact(replace(changes, delete=(), acked={}))
         return self.usage()
 
     def _transact(self, changes: Changes) -> None:
         with self.transaction() as db:
-            blocks = self._blocks + len(changes.insert) - self._delete(changes.delete)
+            blocks = self._blocks - self._delete(changes.delete)
+            self._delete([insert.seq for insert in changes.rewrite])
             for name, seqs in changes.acked.items():
                 blocks -= self._acknowledge(name, seqs)
-            for insert in changes.insert:
+            for insert in (*changes.rewrite, *changes.insert):
                 self._insert(insert)
+            blocks += len(changes.insert)
             for key, value in changes.keep.items():
                 if value is None:
                     db.execute("DELETE FROM kept WHERE key = ?", (key,))

@@ -255,8 +255,8 @@ class Writer:
         if not (delete or rewritten or inserts or acked or keep or alive):
             return
         keep[ALIVE] = stock.clock.now_ns().to_bytes(8, "little")
-        gone = [*(stored.seq for stored in delete), *(insert.seq for insert in rewritten)]
-        changes = Changes(gone, acked, [*rewritten, *inserts], keep)
+        changes = Changes([stored.seq for stored in delete], acked, rewritten, inserts, keep)
+        gone = {*changes.delete, *(insert.seq for insert in rewritten)}
         stock.doomed.update(gone)
         for entry in entries:
             entry.storing = True
@@ -287,6 +287,6 @@ class Writer:
             for seq in changes.acked.get(name, ()):
                 delivery.acked.pop(seq, None)
             delivery.disk_oldest_ns = self._keeper.usage.oldest_ns.get(name, 0)
-            if changes.delete:
-                delivery.purge(changes.delete)
+            if changes.delete or changes.rewrite:
+                delivery.purge((*changes.delete, *(insert.seq for insert in changes.rewrite)))
                 delivery.look_again()

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gateway.block import Block
+from gateway.errors import SpoolError
 from gateway.readings import Readings, Tag, TagTable
 from gateway.runtime.clock import Clock
 from gateway.runtime.counters import SpoolCounters
@@ -77,11 +78,17 @@ async def take(delivery: UpstreamDelivery) -> Block:
         return await delivery.next()
 
 
+async def turns(spool: Spool) -> None:
+    """Let the loop and the disk's thread do what they have to do."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+        await spool.recall("nothing")
+
+
 async def nothing_comes(delivery: UpstreamDelivery, spool: Spool) -> bool:
     """Whether `next` goes on waiting after the disk was asked."""
     waiting = asyncio.create_task(delivery.next())
-    for _ in range(3):
-        await spool.recall("a turn of the disk's thread")
+    await turns(spool)
     if waiting.done():
         waiting.result()
         return False
@@ -96,8 +103,7 @@ async def drain(delivery: UpstreamDelivery, spool: Spool, *, acknowledge: bool =
     found: list[Block] = []
     while True:
         waiting = asyncio.create_task(delivery.next())
-        for _ in range(3):
-            await spool.recall("a turn of the disk's thread")
+        await turns(spool)
         if not waiting.done():
             waiting.cancel()
             with suppress(asyncio.CancelledError):
@@ -111,8 +117,12 @@ async def drain(delivery: UpstreamDelivery, spool: Spool, *, acknowledge: bool =
 async def crash(spool: Spool) -> None:
     """What kill -9 leaves: nothing more is written, the lock is gone."""
     keeper = spool._keeper
-    with suppress(Exception):
-        await keeper._disk.call(keeper._store.close)
+    path = keeper._path
+    files = {file: file.read_bytes() for file in (path, path.with_name(path.name + "-wal")) if file.is_file()}
+    with suppress(SpoolError):
+        await keeper._disk.call(keeper._store.close)  # moves the log into the file: undone below
+    for file, content in files.items():
+        file.write_bytes(content)
     await keeper._disk.close(WAIT_S)
     if keeper._lock is not None:
         os.close(keeper._lock)

@@ -21,7 +21,7 @@ from gateway.spool.delivery import UpstreamDelivery
 from tests.fakes.spool import HandClock, crash, drain, make, readings, take
 
 UPSTREAMS = ("plant", "cloud")
-WINDOW = 3
+WINDOW = 2
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # each commit waits for its disk
 
 
@@ -33,7 +33,7 @@ class Receiver:
     maybe: set[float] = field(default_factory=set)  # of those, what a crash may have brought back
     told: set[tuple[str, int]] = field(default_factory=set)  # loss events by boot and seq
     lost: int = 0
-    order: dict[BlockId, int] = field(default_factory=dict)
+    done: set[BlockId] = field(default_factory=set)  # acknowledged in this process
 
     def accept(self, block: Block) -> None:
         values = set(block.readings.value.tolist())
@@ -58,7 +58,7 @@ class SpoolModel(RuleBasedStateMachine):
     def open(self, policy: str, order: str, small: bool) -> None:
         self.runner = asyncio.Runner()
         self.folder = Path(tempfile.mkdtemp(prefix="spool-model-", dir=MEMORY))
-        self.more: dict[str, Any] = {"when_full": policy, "drain": order, "max_size": "128KiB" if small else "256KiB"}
+        self.more: dict[str, Any] = {"when_full": policy, "drain": order, "max_size": "192KiB" if small else "384KiB"}
         self.order = order
         self.clock = HandClock()
         self.next_value = 0.0
@@ -98,7 +98,7 @@ class SpoolModel(RuleBasedStateMachine):
         self.appended |= set(values.tolist())
         self.volatile |= set(values.tolist())
 
-    @rule(rounds=st.integers(1, 6))
+    @rule(rounds=st.integers(1, 9))
     def outage(self, rounds: int) -> None:
         """Enough to fill the spool, if it goes on."""
         for _ in range(rounds):
@@ -138,6 +138,7 @@ class SpoolModel(RuleBasedStateMachine):
         if delivery.backlog <= sum(len(block.readings) for block in receiver.outstanding):
             return
         block = self.runner.run(take(delivery))
+        assert block.id not in receiver.done, "offered again after its acknowledgement"
         assert block.id not in {other.id for other in receiver.outstanding}, "offered twice in one epoch"
         if self.order == "oldest-first" and receiver.outstanding and not block.events:
             newest = receiver.outstanding[-1].id
@@ -158,6 +159,7 @@ class SpoolModel(RuleBasedStateMachine):
 
         self.runner.run(work())
         receiver.accept(block)
+        receiver.done.add(block.id)
 
     @rule(name=st.sampled_from(UPSTREAMS))
     def rewind(self, name: str) -> None:
@@ -192,6 +194,7 @@ class SpoolModel(RuleBasedStateMachine):
     def forget_epochs(self) -> None:
         for receiver in self.receivers.values():
             receiver.outstanding.clear()
+            receiver.done.clear()
 
     def teardown(self) -> None:
         if not hasattr(self, "spool"):

@@ -1,0 +1,301 @@
+"""Damaged files: the spool starts, gives what can still be read, and tells what can't."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gateway.block import Block, BlockId
+from gateway.runtime.counters import SpoolCounters
+from gateway.spool import record
+from gateway.spool.opening import open_store
+from gateway.spool.schema import Changes, Insert
+from gateway.spool.store import Store, translated
+from tests.fakes.spool import START_NS, TABLE, HandClock, crash, drain, events_of, make, readings, values_of
+
+BLOCKS = 12
+ROWS = 700
+
+
+async def wrecked(path: Path, blocks: int = BLOCKS) -> set[float]:
+    """A spool whose daemon was killed: some blocks in the file, some in its log. Returns the values in it."""
+    spool = await make(path).__aenter__()
+    await spool.remember("bdSeq", b"\x05")
+    values: set[float] = set()
+    for number in range(blocks):
+        noise = (number + np.random.default_rng(number).random(ROWS)).tolist()
+        spool.append(readings(noise, START_NS + number * 10**9))
+        values |= set(noise)
+        await spool.commit()
+        if number == blocks // 2:
+            await spool._keeper.checkpoint()
+    await crash(spool)
+    return values
+
+
+def aside(folder: Path, word: str) -> list[Path]:
+    """The databases that were set aside, without their logs."""
+    return [path for path in folder.glob(f"s.db.{word}-*") if not path.name.endswith("-wal")]
+
+
+async def check_start(path: Path, values: set[float]) -> tuple[list[Block], int | None]:
+    """Start on what is there: everything that comes was put in; what is missing is told, or its number is unknown."""
+    counters = SpoolCounters()
+    async with make(path, counters=counters) as spool:
+        found: list[Block] = []
+        for _ in range(3):  # damage is found while reading, told by the commit after
+            found += await drain(spool.delivery("plant"), spool)
+            await spool.commit()
+        got = values_of(found)
+        assert set(got) <= values
+        counts = [event["count"] for event in events_of(found) if event["reason"] == "spool_corrupt"]
+        missing = len(values - set(got))
+        if missing:
+            assert counts, f"{missing} readings are missing and nobody said so"
+        lost = None if None in counts else sum(counts)
+        spool.append(readings([0.25]))
+        await spool.commit()
+        assert values_of(await drain(spool.delivery("plant"), spool)) == [0.25]
+        assert counters.error == ""
+        return found, lost
+
+
+async def test_a_record_with_a_flipped_bit_is_not_sent_but_told(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    values = await wrecked(path)
+    with sqlite3.connect(path) as db:
+        (data,) = db.execute("SELECT data FROM block WHERE seq = 4").fetchone()
+        flipped = bytearray(data)
+        flipped[len(flipped) // 2] ^= 4
+        db.execute("UPDATE block SET data = ? WHERE seq = 4", (bytes(flipped),))
+    db.close()
+    found, lost = await check_start(path, values)
+    assert lost == ROWS
+    assert len(values_of(found)) == (BLOCKS - 1) * ROWS
+    (event,) = [event for event in events_of(found) if event["reason"] == "spool_corrupt"]
+    assert event["from"] == START_NS // 10**6 + 3000
+
+
+async def test_cut_at_every_page(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    values = await wrecked(path)
+    size = path.stat().st_size
+    original, log = path.read_bytes(), path.with_name("s.db-wal").read_bytes()
+    for number, length in enumerate(range(0, size, 4096)):
+        here = tmp_path / f"cut-{number}" / "s.db"
+        here.parent.mkdir()
+        here.write_bytes(original[:length])
+        here.with_name("s.db.ballast").touch()
+        if number % 2:
+            here.with_name("s.db-wal").write_bytes(log)
+        await check_start(here, values)
+
+
+async def test_the_log_cut_anywhere_gives_exactly_the_earlier_commits(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    values = await wrecked(path)
+    log = path.with_name("s.db-wal").read_bytes()
+    rng = random.Random(5)
+    for number in range(25):
+        here = tmp_path / f"cut-{number}" / "s.db"
+        here.parent.mkdir()
+        shutil.copy(path, here)
+        here.with_name("s.db-wal").write_bytes(log[: rng.randrange(len(log))])
+        async with make(here) as spool:
+            found = values_of(await drain(spool.delivery("plant"), spool))
+            blocks = {int(value) for value in found}
+            assert blocks == set(range(len(blocks)))
+            assert len(found) == len(blocks) * ROWS
+            assert len(blocks) > BLOCKS // 2
+            assert set(found) <= values
+            assert await spool.recall("bdSeq") == b"\x05"
+
+
+async def test_a_flipped_bit_anywhere_never_stops_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    values = await wrecked(path)
+    original = path.read_bytes()
+    rng = random.Random(6)
+    places = [
+        *range(0, len(original), 4096),
+        *range(3, len(original), 4096),
+        *(rng.randrange(len(original)) for _ in range(25)),
+    ]
+    for number, place in enumerate(places):
+        here = tmp_path / f"flip-{number}" / "s.db"
+        here.parent.mkdir()
+        flipped = bytearray(original)
+        flipped[place] ^= 1 << rng.randrange(8)
+        here.write_bytes(bytes(flipped))
+        if number % 3 == 0:
+            shutil.copy(path.with_name("s.db-wal"), here.with_name("s.db-wal"))
+        async with make(here) as spool:
+            found: list[Block] = []
+            for _ in range(3):
+                found += await drain(spool.delivery("plant"), spool)
+                await spool.commit()
+            assert set(values_of(found)) <= values
+            spool.append(readings([0.25]))
+            await spool.commit()
+            assert 0.25 in values_of(await drain(spool.delivery("plant"), spool))
+
+
+async def test_a_destroyed_header_sets_the_file_aside_and_the_start_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    values = await wrecked(path)
+    data = bytearray(path.read_bytes())
+    data[:100] = b"\xff" * 100
+    path.write_bytes(bytes(data))
+    path.with_name("s.db-wal").unlink()
+    await check_start(path, values)
+    assert len(aside(tmp_path, "damaged")) == 1
+
+
+async def test_a_hole_in_the_middle_costs_only_what_stood_there(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    values = await wrecked(path, blocks=40)
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2 // 4096 * 4096
+    data[middle : middle + 8192] = bytes(8192)
+    path.write_bytes(bytes(data))
+    found, _ = await check_start(path, values)
+    assert len(values_of(found)) > 30 * ROWS
+
+
+async def test_a_file_that_is_no_database_is_set_aside_once(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    path.write_bytes(b"something else entirely" * 1000)
+    await check_start(path, set())
+    await check_start(path, set())
+    assert len(aside(tmp_path, "damaged")) == 1
+
+
+async def test_a_database_of_a_later_release_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    values = await wrecked(path)
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version=7")
+    db.close()
+    found, _ = await check_start(path, values)
+    assert set(values_of(found)) == values
+    assert len(aside(tmp_path, "newer")) == 1
+
+
+async def test_blocks_of_a_later_version_are_kept_and_not_sent(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    await wrecked(path)
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE block SET data = CAST(x'7f' || substr(data, 2) AS BLOB) WHERE seq <= 2")
+    db.close()
+    async with make(path) as spool:
+        assert len(values_of(await drain(spool.delivery("plant"), spool))) == (BLOCKS - 2) * ROWS
+        await spool.commit()
+        assert values_of(await drain(spool.delivery("plant"), spool)) == []
+    with sqlite3.connect(path) as db:
+        assert db.execute("SELECT count(*) FROM block").fetchone() == (2,)
+    db.close()
+
+
+async def test_damage_found_while_running_is_recovered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "s.db"
+    counters = SpoolCounters()
+    async with make(path, counters=counters) as spool:
+        spool.append(readings([1.0, 2.0]))
+        await spool.commit()
+
+        def broken(store: Store, changes: Changes) -> None:
+            error = sqlite3.DatabaseError("database disk image is malformed")
+            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            with translated():
+                raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "_transact", broken)
+            spool.append(readings([3.0]))
+            await spool.commit()
+        assert "damaged" in counters.error
+        await spool._writer._reopen()
+        assert counters.error == ""
+        await spool.commit()
+        assert values_of(await drain(spool.delivery("plant"), spool)) == [1.0, 2.0, 3.0]
+
+
+async def test_an_unwritable_place_keeps_all_in_memory_until_it_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("in the way")
+    counters = SpoolCounters()
+    async with make(tmp_path / "state" / "s.db", counters=counters) as spool:
+        assert counters.error
+        spool.append(readings([1.0]))
+        await spool.commit()
+        await spool.remember("bdSeq", b"\x01")
+        assert await spool.recall("bdSeq") == b"\x01"
+        assert values_of(await drain(spool.delivery("plant"), spool, acknowledge=False)) == [1.0]
+        (tmp_path / "state").unlink()
+        await spool._writer._reopen()
+        await spool.commit()
+        assert counters.error == ""
+        assert counters.committed == 1
+    async with make(tmp_path / "state" / "s.db") as spool:
+        assert values_of(await drain(spool.delivery("plant"), spool)) == [1.0]
+        assert await spool.recall("bdSeq") == b"\x01"
+
+
+async def test_a_late_disk_puts_its_old_blocks_before_the_new_ones(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "s.db"
+    async with make(path) as spool:
+        spool.append(readings([1.0]))
+    (tmp_path / "state").rename(tmp_path / "away")
+    (tmp_path / "state").write_text("in the way")
+    async with make(path) as spool:
+        for value in (2.0, 3.0):
+            spool.append(readings([value]))
+            spool.seal()
+        (tmp_path / "state").unlink()
+        (tmp_path / "away").rename(tmp_path / "state")
+        await spool._writer._reopen()
+        await spool.commit()
+        spool.append(readings([4.0]))
+        spool.seal()
+        assert spool.delivery("plant").backlog == 4
+        assert values_of(await drain(spool.delivery("plant"), spool)) == [1.0, 2.0, 3.0, 4.0]
+
+
+async def test_memory_is_bounded_without_a_disk(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("in the way")
+    counters = SpoolCounters()
+    async with make(tmp_path / "state" / "s.db", counters=counters, max_size="1MiB") as spool:
+        appended = 0
+        for number in range(40):
+            spool.append(readings(np.arange(3000) + number))
+            appended += 3000
+            spool.seal()
+            assert counters.memory_bytes <= 1 << 20
+        await spool._writer.commit()
+        spool._stock.tell_losses()
+        found = await drain(spool.delivery("plant"), spool)
+        assert len(values_of(found)) + sum(event["count"] for event in events_of(found)) == appended
+
+
+def test_the_same_block_twice_replaces_itself(tmp_path: Path) -> None:
+    """After a failure that left it unclear whether it was stored, a commit is made again."""
+    store = Store(tmp_path / "s.db")
+    open_store(store, ["plant"], START_NS)
+    stamp = HandClock().clock.stamp
+    block = Block(BlockId("0a0b0c", 1), TABLE, readings([1.0, 2.0]), (), stamp, START_NS)
+    insert = Insert(1, block, frozenset({"plant"}), record.encode(block))
+    for _ in range(2):
+        store.apply(Changes(insert=[insert]))
+    (stored,) = store.read("plant", 0, 10)
+    assert stored.block is not None
+    assert stored.block.id == block.id
+    assert stored.block.clock == stamp
+    assert stored.block.readings.value.tolist() == [1.0, 2.0]
+    store.close()
