@@ -10,7 +10,6 @@ other in one task, so a driver needs no lock.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -20,13 +19,13 @@ from gateway.errors import LinkError, WriteError
 from gateway.field.contract import FieldContext
 from gateway.field.health import Health, ProbeShare, State
 from gateway.field.missed import Missed
+from gateway.field.presence import Presence
 from gateway.field.stations import Poll, Station, UnitError
+from gateway.field.timetable import Timetable
 from gateway.field.writes import WriteQueue
 from gateway.readings import Quality, Readings
 from gateway.runtime.supervise import Link, supervise
 from gateway.runtime.ticks import Grid, phase
-
-log = logging.getLogger(__name__)
 
 _READS_PER_WRITE: Final = 3
 _OVERDUE_S: Final = 1.0  # a probe that waited longer goes before polls
@@ -35,7 +34,7 @@ _LONG_WAIT_S: Final = 1.0  # a device whose first slot is further away is asked 
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Entry:
     """A station on its grid."""
 
@@ -43,10 +42,10 @@ class _Entry:
     grid: Grid
     health: Health
     missed: Missed = field(default_factory=Missed)
-    open: Poll | None = None  # waits for its retry
-    slot_ns: int = 0  # UTC of the slot being served
+    slot_ns: int = 0  # UTC of the newest slot
+    open: Poll | None = None  # runs, or waits for its second attempt
+    open_ns: int = 0  # UTC of its slot
     retry_at: float = 0.0
-    online: bool | None = None
     fresh: bool = True  # not yet asked: its first slot may lie in the past
 
     @property
@@ -68,9 +67,12 @@ class Bus:
         self.name = name
         self._new_health = new_health
         self._port, self._clock, self._counters = context.port, context.clock, context.counters
+        self._presence = Presence(context)
         self._open_link = open_link
         self._planned = list(stations)
         self._entries: dict[str, _Entry] = {}
+        self._timetable: Timetable[_Entry] = Timetable()
+        self._waiting: list[_Entry] = []  # for the second attempt of their slot
         self._health: dict[Hashable, Health] = {}
         self._share = ProbeShare()
         self._writes = WriteQueue()
@@ -102,6 +104,9 @@ class Bus:
                 entry = self._placed(station, asyncio.get_running_loop().time())
             self._entries[station.device] = entry
         self._health = {entry.station.unit: entry.health for entry in self._entries.values()}
+        self._timetable = Timetable(self._entries.values())
+        self._presence.keep_only(self._entries)
+        self._waiting = [entry for entry in self._waiting if self._entries.get(entry.device) is entry]
         self._wake()
 
     async def write(self, device: str, work: Callable[[], Awaitable[T]], patience_s: float) -> T:
@@ -134,6 +139,7 @@ class Bus:
         if not self._started:
             self._started = True
             self._entries = {station.device: self._placed(station, now) for station in self._planned}
+            self._timetable = Timetable(self._entries.values())
         for health in self._health.values():
             health.look_now(now)
 
@@ -149,70 +155,68 @@ class Bus:
             now = loop.time()
             if (probe := self._probe_due(now, _OVERDUE_S)) is not None:
                 await self._probe(probe, link)
-            elif (due := self._due(now)) is not None:
-                await self._slot(due, now, link)
+            elif (due := self._take(now)) is not None:
+                await self._slot(due, link)
             elif self._writes:
                 await self._write_next()
             elif (waiting := self._retry_due(now)) is not None:
-                await self._finish(waiting, link)
+                await self._attempt(waiting, link, last=True)
             elif (probe := self._probe_due(now, 0.0)) is not None:
                 await self._probe(probe, link)
             else:
                 await self._sleep(self._next_time())
 
-    def _due(self, now: float) -> _Entry | None:
-        entry = min(self._entries.values(), key=lambda entry: entry.grid.due, default=None)
-        return entry if entry is not None and entry.grid.due <= now else None
-
-    def _retry_due(self, now: float) -> _Entry | None:
-        return next((entry for entry in self._entries.values() if entry.open and entry.retry_at <= now), None)
-
-    def _probe_due(self, now: float, waited_s: float) -> _Entry | None:
-        """A device of the unit whose probe is due for that long, if probes have a share left."""
-        any_alive = any(health.state is not State.DOWN for health in self._health.values())
-        if any_alive and now < self._share.free_at:
+    def _take(self, now: float) -> _Entry | None:
+        """The device whose slot is due, its grid moved on; slots that passed unserved are counted where it lives."""
+        taken = self._timetable.take(now)
+        if taken is None:
             return None
-        down = (entry for entry in self._entries.values() if entry.health.state is State.DOWN)
-        entry = min(down, key=lambda entry: entry.health.probe_at, default=None)
-        return entry if entry is not None and entry.health.probe_at + waited_s <= now else None
-
-    def _next_time(self) -> float:
-        entries = self._entries.values()
-        times = [entry.grid.due for entry in entries]
-        times += [entry.retry_at for entry in entries if entry.open]
-        probes = [entry.health.probe_at for entry in entries if entry.health.state is State.DOWN]
-        if probes:
-            any_alive = any(health.state is not State.DOWN for health in self._health.values())
-            times.append(max(min(probes), self._share.free_at if any_alive else 0.0))
-        return min(times, default=float("inf"))
-
-    async def _slot(self, entry: _Entry, now: float, link: Link) -> None:
-        """Serve the newest due slot of a device."""
-        if entry.open is not None:
-            self._hand_on(entry, entry.health.quality)
-        self._take(entry, now, count=entry.health.state is not State.DOWN)
-        if entry.health.state is State.DOWN:
-            self._port.readings(Readings.failed(entry.station.tags, entry.slot_ns, entry.health.quality))
-            return
-        entry.open = entry.station.begin()
-        await self._attempt(entry, link, last=False)
-
-    def _take(self, entry: _Entry, now: float, *, count: bool) -> None:
-        """Move the grid on; slots that passed unserved are counted where something was lost by it."""
-        first = entry.grid.due
-        slot, missed = entry.grid.take(now)
+        entry, first, slot, missed = taken
         entry.slot_ns = self._clock.utc_of(slot)
         counters = self._counters.device(entry.device)
         counters.lateness = 0.0 if entry.fresh else now - slot
-        if count and missed and not entry.fresh:
+        lives = entry.health.state is not State.DOWN and not self._dark.is_set()
+        if missed and lives and not entry.fresh:
             counters.missed += missed
             entry.missed.add(missed, self._clock.utc_of(first), self._clock.utc_of(slot - entry.grid.period_s))
         entry.fresh = False
         self._say_missed(entry, last=False)
+        return entry
 
-    async def _finish(self, entry: _Entry, link: Link) -> None:
-        """The second and last attempt of a slot."""
-        await self._attempt(entry, link, last=True)
+    def _retry_due(self, now: float) -> _Entry | None:
+        """The first that waits for its second attempt."""
+        for place, entry in enumerate(self._waiting):
+            if entry.retry_at <= now:
+                return self._waiting.pop(place)
+        return None
+
+    def _probe_due(self, now: float, waited_s: float) -> _Entry | None:
+        """A device of the unit whose probe is due for that long, if probes have a share left."""
+        health, at = self._next_probe()
+        if health is None or at + waited_s > now:
+            return None
+        return next((entry for entry in self._entries.values() if entry.health is health), None)
+
+    def _next_probe(self) -> tuple[Health | None, float]:
+        """The unit to probe next, and when: not before probes have a share of the time left, unless all are dead."""
+        down = [health for health in self._health.values() if health.state is State.DOWN]
+        if not down:
+            return None, float("inf")
+        health = min(down, key=lambda health: health.probe_at)
+        return health, max(health.probe_at, self._share.free_at if len(down) < len(self._health) else 0.0)
+
+    def _next_time(self) -> float:
+        return min([self._timetable.next, self._next_probe()[1], *(entry.retry_at for entry in self._waiting)])
+
+    async def _slot(self, entry: _Entry, link: Link) -> None:
+        """Serve a slot."""
+        if entry.open is not None:
+            self._hand_on(entry, entry.health.quality)
+        if entry.health.state is State.DOWN:
+            self._port.readings(Readings.failed(entry.station.tags, entry.slot_ns, entry.health.quality))
+            return
+        entry.open, entry.open_ns = entry.station.begin(), entry.slot_ns
+        await self._attempt(entry, link, last=False)
 
     async def _attempt(self, entry: _Entry, link: Link, *, last: bool) -> None:
         poll = entry.open
@@ -224,7 +228,7 @@ class Bus:
         except UnitError as error:
             entry.health.failed(error.quality, loop.time())
             if entry.health.state is State.SUSPECT and not last:
-                entry.retry_at = loop.time()
+                self._wait(entry, 0.0)
                 return
             self._hand_on(entry, error.quality)
             if entry.health.state is State.DOWN:
@@ -236,13 +240,20 @@ class Bus:
         if complete or last:
             self._hand_on(entry, Quality.BAD_EXCEPTION)
         else:
-            entry.retry_at = loop.time() + min(0.1, entry.station.period_s / 10)
+            self._wait(entry, min(0.1, entry.station.period_s / 10))
+
+    def _wait(self, entry: _Entry, seconds: float) -> None:
+        """Let the slot's second attempt come when nothing else is due."""
+        entry.retry_at = asyncio.get_running_loop().time() + seconds
+        self._waiting.append(entry)
 
     def _hand_on(self, entry: _Entry, otherwise: Quality) -> None:
         """End a slot: one call with all its rows, unless a reload took the device away meanwhile."""
         poll, entry.open = entry.open, None
+        if entry in self._waiting:
+            self._waiting.remove(entry)
         if poll is not None and self._entries.get(entry.device) is entry:
-            self._port.readings(poll.readings(otherwise, entry.slot_ns))
+            self._port.readings(poll.readings(otherwise, entry.open_ns))
 
     async def _probe(self, entry: _Entry, link: Link) -> None:
         loop = asyncio.get_running_loop()
@@ -297,33 +308,16 @@ class Bus:
         while True:
             await self._dark.wait()
             now = loop.time()
-            if (entry := self._due(now)) is not None:
-                self._take(entry, now, count=False)
+            if (entry := self._take(now)) is not None:
                 self._port.readings(Readings.failed(entry.station.tags, entry.slot_ns, Quality.BAD_LINK))
             else:
-                await asyncio.sleep(min(0.5, max(0.0, self._next_slot() - now)))
+                await asyncio.sleep(min(0.5, max(0.0, self._timetable.next - now)))
 
-    def _next_slot(self) -> float:
-        return min((entry.grid.due for entry in self._entries.values()), default=float("inf"))
-
-    def _set_online(self, health: Health, quality: Quality | None, reason: str) -> None:
-        """Tell the devices of a unit that they are up (quality None) or down, where that is new."""
-        online = quality is None
-        word = "" if quality is None else quality.reason
+    def _set_online(self, health: Health, failure: Quality | None, text: str) -> None:
+        """Tell that the devices of a unit are up (failure None) or down."""
         for entry in self._entries.values():
-            if entry.health is not health:
-                continue
-            counters = self._counters.device(entry.device)
-            if entry.online == online and counters.reason == word:
-                continue
-            changed = entry.online != online
-            entry.online = counters.up = online
-            counters.reason = word
-            if changed:
-                counters.since_ns = self._clock.now_ns()
-                level = logging.INFO if online or quality is Quality.BAD_LINK else logging.WARNING
-                log.log(level, "%s: %s", entry.device, "answers" if online else reason, extra={"device": entry.device})
-                self._port.link(entry.device, online, word)
+            if entry.health is health:
+                self._presence.tell(entry.device, failure, text)
 
     def _say_missed(self, entry: _Entry, *, last: bool) -> None:
         loss = entry.missed.loss(entry.station.tags, self._clock.now_ns(), last=last)
