@@ -206,9 +206,9 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Show what the pipeline would keep of recorded data: ratio, worst error, bytes per reading."""
-    from gateway.app.kernels import choose_cache
+    from gateway.app.kernels import warm_kernels
 
-    choose_cache()
+    warm_kernels()  # all of them: a part would leave a cache that the daemon takes for an interrupted warm-up
     from gateway.tools.replay import replay as run_through
 
     with _mistakes():

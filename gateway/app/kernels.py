@@ -27,8 +27,17 @@ def warm_kernels(progress: Callable[[str, int, int], Any] | None = None) -> Warm
     """Choose the kernel cache, then load or compile every kernel. A cache that can't be used is no failure."""
     cache = choose_cache()
     from gateway.codec import jsontext  # noqa: PLC0415  # imports kernels: behind the choice of the cache
+    from gateway.codec import warm as codec  # noqa: PLC0415  # imports kernels: behind the choice of the cache
 
-    extra = [("json", jsontext.warm), ("derived", _derived), ("alarms", _alarms), ("certificates", _certificates)]
+    extra = [
+        ("codec", codec.warm),
+        ("json", jsontext.warm),
+        ("codec", codec.warm),
+        ("derived", _derived),
+        ("alarms", _alarms),
+        ("certificates", _certificates),
+        ("replay", _replay),
+    ]
     return warm(cache, extra, progress)
 
 
@@ -65,3 +74,12 @@ def _certificates() -> None:
         certificates.after(_rows())
         certificates.tick(_HOUR_NS)
         certificates.tick(5 * _HOUR_NS)
+
+
+def _replay() -> None:
+    from gateway.pipeline.kernels.rebuild import rebuild  # noqa: PLC0415  # imports kernels
+
+    rows = _rows()
+    columns = rows.time_ns, rows.value, rows.quality
+    for linear in (True, False):
+        rebuild(*columns, *columns, linear, np.empty(len(rows)))

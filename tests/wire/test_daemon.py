@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gateway.app.kernels import choose_cache
 from tests.fakes.counting_plc import CountingPlc
 from tests.fakes.gateway import GatewayProcess
 from tests.fakes.mosquitto import Collector, Mosquitto
@@ -162,6 +163,7 @@ async def test_a_write_goes_to_the_plc_and_is_read_back(tmp_path: Path, broker: 
             await asyncio.to_thread(received.publish, "cell/command/write", json.dumps(request).encode())
             await until(lambda: bool(messages(received, "cell/command/result")))
             [answer] = messages(received, "cell/command/result")
+            await until(lambda: any(each["event"] == "write" for each in messages(received, "cell/events")))
             event = next(each for each in messages(received, "cell/events") if each["event"] == "write")
     assert plc.written == {30: 900}
     assert [result["status"] for result in answer["results"]] == ["ok", "out_of_range", "denied"]
@@ -211,6 +213,23 @@ async def test_it_starts_without_plc_broker_or_disk_and_says_so(tmp_path: Path, 
             reading = messages(received, "/press/data")[0]["readings"][0]
             assert await daemon.end() == 0
     assert (reading["value"], reading["quality"], reading["reason"]) == (None, "bad", "link")
+
+
+async def test_nothing_is_compiled_once_it_is_ready(tmp_path: Path, broker: Mosquitto, plc: CountingPlc) -> None:
+    steps = "more: {address: holding:40, type: uint16, count: 12, scale: 0.1, steps: [{swinging-door: {deviation: 1}}]}"
+    async with GatewayProcess(configure(tmp_path, plc, broker.url, steps)) as daemon:
+        await daemon.ready()
+        cache = choose_cache().directory
+        assert cache is not None
+        before = {path for path in cache.rglob("*.nbc")}
+        broker.kill()  # blocks go to disk, through the codec
+        await until(lambda: (tmp_path / "spool.db-wal").stat().st_size > 50_000)
+        broker.start()
+        with Collector(broker.port) as received:
+            await until(lambda: len(counts(received)) > 20)
+        await until(lambda: "plant: back after" in daemon.log)
+        assert await daemon.end() == 0
+    assert {path for path in cache.rglob("*.nbc")} == before
 
 
 @pytest.mark.parametrize(("text", "code"), [("gateway: {name: 'a b'}\n", 78), (None, 66)])
