@@ -200,6 +200,38 @@ async def test_the_gap_of_an_outage_is_filled_from_history() -> None:
         assert filled[float(step)] == round(at.timestamp() * 1e6) * 1000
 
 
+@pytest.mark.parametrize("page", [300, 10_000], ids=["continuation-points", "cut-off"])
+async def test_a_long_gap_is_filled_page_by_page(page: int) -> None:
+    server = OpcuaServer({"a": 0.0})
+    server.historized = ["a"]
+    async with serving(server):
+        device = {"publish": "50ms", "history": True, "tags": nodes("a")}
+        async with running(server.endpoint, {"plc": device}, every=0.0) as (_, port):
+            await port.wait(lambda: bool(port.values("plc.a")))
+            await server.close_connections()
+            await port.wait(lambda: Quality.BAD_LINK in port.qualities("plc.a"))
+            server.server.iserver.history_manager.storage.max_history_data_response_size = page
+            start = datetime.now(UTC)
+            for step in range(1, 2501):
+                await server.set("a", float(step), source=start + timedelta(milliseconds=step / 10))
+            await port.wait(lambda: port.of("plc.a")[-1].value == 2500.0 and len(port.values("plc.a")) >= 2500, 40)
+    filled = {row.value for row in port.of("plc.a") if row.quality == Quality.GOOD}
+    assert filled == {float(step) for step in range(2501)}
+
+
+async def test_a_server_without_history_is_left_in_peace(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with serving(OpcuaServer({"a": 1.0})) as server:
+        device = {"publish": "50ms", "history": True, "tags": nodes("a")}
+        async with running(server.endpoint, {"plc": device}) as (_, port):
+            await port.wait(lambda: bool(port.values("plc.a")))
+            await server.close_connections()
+            await port.wait(lambda: len(port.values("plc.a")) >= 2)
+            await server.set("a", 2.0)
+            await port.wait(lambda: port.values("plc.a")[-1] == 2.0)
+    assert port.links.count(("plc", False, "link")) == 1
+
+
 async def test_a_reload_leaves_the_other_devices_subscription_alone() -> None:
     async with serving(OpcuaServer({"a": 1.0, "b": 2.0, "c": 3.0})) as server:
         devices = {"one": {"publish": "50ms", "tags": nodes("a")}, "two": {"publish": "50ms", "tags": nodes("b")}}

@@ -117,7 +117,12 @@ class LineSource:
 
     def _received(self, data: bytes, at: float) -> None:
         self._last_byte = at
-        for line in self._framer.feed(data, at):
+        overlong = self._framer.overlong
+        lines = self._framer.feed(data, at)
+        if self._framer.overlong > overlong:
+            for instrument in self._instruments.values():
+                instrument.device.counters.errors["overlong"] += self._framer.overlong - overlong
+        for line in lines:
             self._tell("<", line.text)
             talkers = [each for each in self._instruments.values() if each.poll is None]
             if not any(self._heard(talker, line, at) for talker in talkers):

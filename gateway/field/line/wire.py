@@ -112,6 +112,8 @@ class TcpWire(asyncio.Protocol):
         """Write to the stream."""
         if self._transport is None:
             raise LinkError(self.lost)
+        if self._transport.get_write_buffer_size() > CHUNK:
+            raise LinkError(f"{self._name}: takes no more bytes")
         self._transport.write(data)
 
     def close(self) -> None:

@@ -45,35 +45,41 @@ async def fill(session: Session, feed: Feed, within_s: float) -> None:
 async def _fill(
     session: Session, feed: Feed, rows: Rows, until: datetime, deadline: float, refused: dict[int, str]
 ) -> None:
-    """Fill some rows, page by page, as long as the server says that there is more."""
+    """Fill some rows, page by page: by continuation points, and by time with servers that cut off without one."""
     loop = asyncio.get_running_loop()
-    oldest = int(feed.decoder.newest_ns[rows].min())
-    since = EPOCH + timedelta(microseconds=oldest // 1000 + 1)
-    open_points: dict[int, bytes | None] = dict.fromkeys(rows.tolist())
-    while open_points and since < until:
-        try:
-            pages = await _pages(session, feed, open_points, since, until, release=loop.time() >= deadline)
-        except (UaStatusCodeError, TimeoutError) as error:  # the server has no history, or is too slow with it
-            refused.update(dict.fromkeys(open_points, str(error) or "no answer in time"))
+    points: dict[int, bytes | None] = dict.fromkeys(rows.tolist())
+    while points:
+        since = EPOCH + timedelta(microseconds=int(feed.decoder.newest_ns[list(points)].min()) // 1000 + 1)
+        if since >= until:  # a server reads backwards then
             return
-        if loop.time() >= deadline:
-            return
-        open_points = {}
-        for row, page in pages.items():
-            if not page.StatusCode.is_good():
-                refused[row] = page.StatusCode.name
-                continue
-            _take(feed, row, _values(page))
-            if page.ContinuationPoint:
-                open_points[row] = page.ContinuationPoint
+        cut: dict[int, bytes | None] = {}
+        while points:
+            try:
+                pages = await _pages(session, feed, points, since, until, release=loop.time() >= deadline)
+            except (UaStatusCodeError, TimeoutError) as error:  # the server has no history, or is too slow with it
+                refused.update(dict.fromkeys(points, str(error) or "no answer in time"))
+                return
+            if loop.time() >= deadline:
+                return
+            points = {}
+            for row, page in pages.items():
+                values = _values(page)
+                if not page.StatusCode.is_good():
+                    refused[row] = page.StatusCode.name
+                elif _take(feed, row, values) and not page.ContinuationPoint and len(values) >= PER_NODE:
+                    cut[row] = None
+                elif page.ContinuationPoint:
+                    points[row] = page.ContinuationPoint
+        points = cut
 
 
-def _take(feed: Feed, row: int, values: list[ua.DataValue]) -> None:
-    """Hand on what is newer than the row's newest reading."""
+def _take(feed: Feed, row: int, values: list[ua.DataValue]) -> bool:
+    """Hand on what is newer than the row's newest reading; whether there was anything."""
     newest = int(feed.decoder.newest_ns[row])
     fresh = [value for value in values if value.SourceTimestamp and _ns(value.SourceTimestamp) > newest]
     if fresh:
         feed.take(np.full(len(fresh), row, np.intp), fresh, feed.context.clock.now_ns(), past=True)
+    return bool(fresh)
 
 
 async def _pages(
