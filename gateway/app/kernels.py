@@ -32,7 +32,6 @@ def warm_kernels(progress: Callable[[str, int, int], Any] | None = None) -> Warm
     extra = [
         ("codec", codec.warm),
         ("json", jsontext.warm),
-        ("codec", codec.warm),
         ("derived", _derived),
         ("alarms", _alarms),
         ("certificates", _certificates),

@@ -221,7 +221,7 @@ async def test_nothing_is_compiled_once_it_is_ready(tmp_path: Path, broker: Mosq
         await daemon.ready()
         cache = choose_cache().directory
         assert cache is not None
-        before = {path for path in cache.rglob("*.nbc")}
+        before = set(cache.rglob("*.nbc"))
         broker.kill()  # blocks go to disk, through the codec
         await until(lambda: (tmp_path / "spool.db-wal").stat().st_size > 50_000)
         broker.start()
@@ -229,7 +229,7 @@ async def test_nothing_is_compiled_once_it_is_ready(tmp_path: Path, broker: Mosq
             await until(lambda: len(counts(received)) > 20)
         await until(lambda: "plant: back after" in daemon.log)
         assert await daemon.end() == 0
-    assert {path for path in cache.rglob("*.nbc")} == before
+    assert set(cache.rglob("*.nbc")) == before
 
 
 @pytest.mark.parametrize(("text", "code"), [("gateway: {name: 'a b'}\n", 78), (None, 66)])
