@@ -149,6 +149,13 @@ async def test_a_plc_that_restarts_is_bad_at_once_and_comes_back(plc: Plc) -> No
     assert port.links == [("plc", True, ""), ("plc", False, "link"), ("plc", True, "")]
 
 
+async def test_a_plc_that_refuses_everything_is_still_watched(plc: Plc) -> None:
+    async with running(plc.port, {"nowhere": {"address": "DB9.DBW0", "type": "int16"}}) as (_, port):
+        await port.wait(lambda: Quality.BAD_EXCEPTION in port.qualities("plc.nowhere"))
+        await asyncio.to_thread(plc.stop)
+        await port.wait(lambda: Quality.BAD_LINK in port.qualities("plc.nowhere"))
+
+
 async def test_a_reload_keeps_what_did_not_change(plc: Plc) -> None:
     plc.block[2:4] = b"\x00\x07"
     async with running(plc.port, {"word": {"address": "DB1.DBW2", "type": "int16"}}) as (source, port):

@@ -55,14 +55,17 @@ class S7Station:
         return self.model.indices
 
     def blocks(self) -> list[Block]:
-        """The requests of a slot: what isn't refused, planned for the PLC's PDU; each minute the refused ones, too."""
+        """The requests of a slot: what isn't refused, planned for the PLC's PDU; each minute the refused ones, too.
+
+        Where everything is refused one tag is still asked for, to see whether the PLC lives.
+        """
         now = asyncio.get_running_loop().time()
         if self.refused and now >= self._retry_at:
             self._retry_at = now + RETRY_S
             return self._plan(self.items)
         if self._planned_for != self.link.max_size:
             self.replan()
-        return self._blocks
+        return self._blocks or self._plan(self.items[:1])
 
     def replan(self) -> None:
         """Plan the tags that aren't refused."""
