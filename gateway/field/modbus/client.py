@@ -227,7 +227,9 @@ class PymodbusWire:
             return found.frame
         if isinstance(found, Late) and request is not None:
             self._listener.frame(unit, "late", found.frame)
-            self._listener.late(unit, (now_ns - self._sent_ns) / 1e9, request.timeout_s)
+            seconds = (now_ns - self._sent_ns) / 1e9
+            if seconds > request.timeout_s:  # not one that was given up because the gateway stops
+                self._listener.late(unit, seconds, request.timeout_s)
         return b""
 
     def _fail(self, error: Exception) -> None:
