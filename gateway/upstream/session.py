@@ -139,10 +139,10 @@ class Session:
     async def subscribe(self, filters: Sequence[str], qos: int = 1, *, retained: bool = False) -> list[int]:
         """Subscribe and wait for the SUBACK: one reason code for each filter, 0x80 and above is a refusal.
 
-        `retained`: whether messages the broker keeps are wanted; under 3.1.1 they come anyway, marked as such.
+        `retained`: what the broker keeps is wanted, and nothing of our own; under 3.1.1 both come anyway.
         """
         handling = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if retained else SubscribeOptions.RETAIN_DO_NOT_SEND
-        options = SubscribeOptions(qos, retainAsPublished=True, retainHandling=handling)
+        options = SubscribeOptions(qos, noLocal=retained, retainAsPublished=True, retainHandling=handling)
         wanted: list[Any] = [(name, options if self._v5 else qos) for name in filters]
         code, mid = self._client.subscribe(wanted)
         if code != mqtt.MQTT_ERR_SUCCESS or mid is None:

@@ -50,9 +50,7 @@ class Mosquitto:
             f"allow_anonymous {str(anonymous).lower()}",
             "log_dest stderr",
             "log_type all",
-            # What the broker has acknowledged is on its way to every subscriber, not in a queue that dies with it.
-            "max_inflight_messages 0",
-            "max_queued_messages 0",
+            "max_queued_messages 1000000",  # 0 (no limit) makes 2.0.11 close on every denied PUBLISH
             *lines,
             f"listener {self.port} 127.0.0.1",
             *listener,
