@@ -41,10 +41,15 @@ scan = typer.Typer(
     no_args_is_help=True, help="Find devices and their registers; prints YAML that pastes into a configuration."
 )
 audit = typer.Typer(no_args_is_help=True, help="The log of every write.")
+spool = typer.Typer(no_args_is_help=True, help="What waits to be delivered.")
+pki = typer.Typer(no_args_is_help=True, help="The gateway's own certificate for OPC UA.")
 app.add_typer(scan, name="scan")
 app.add_typer(audit, name="audit")
+app.add_typer(spool, name="spool")
+app.add_typer(pki, name="pki")
 
 DEFAULT_CONFIG = Path("/etc/gateway/gateway.yaml")
+SpoolFile = Annotated[Path, typer.Argument(metavar="FILE", help="a configuration, or the spool's file itself")]
 OptionalConfigFile = Annotated[Path, typer.Argument(metavar="[FILE]", help="the daemon's configuration")]
 
 
@@ -238,7 +243,8 @@ def acknowledge(file: ConfigFile, tag: Annotated[str, typer.Argument(metavar="TA
 
 
 @app.command(epilog="Example: gateway reload /etc/gateway/gateway.yaml")
-def reload(file: OptionalConfigFile = DEFAULT_CONFIG) -> None:
+def reload(file: SpoolFile = Annotated[Path, typer.Argument(metavar="FILE", help="a configuration, or the spool's file itself")]
+OptionalConfigFile = DEFAULT_CONFIG) -> None:
     """Let the running daemon read its configuration again; a wrong one changes nothing."""
     from gateway.tools.remote import ask
 
@@ -250,7 +256,8 @@ def reload(file: OptionalConfigFile = DEFAULT_CONFIG) -> None:
 @app.command(epilog="Example: gateway trace press")
 def trace(
     device: Annotated[str, typer.Argument(metavar="DEVICE", help="as in the configuration")],
-    file: OptionalConfigFile = DEFAULT_CONFIG,
+    file: SpoolFile = Annotated[Path, typer.Argument(metavar="FILE", help="a configuration, or the spool's file itself")]
+OptionalConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """Print every frame of one device of the running daemon until Ctrl-C."""
     from gateway.tools.remote import follow
@@ -294,6 +301,57 @@ def scan_modbus_rtu(
         )
 
 
+@app.command(epilog="Example: mosquitto_sub -t '+/press/columns' -C 1 -N | gateway decode --dictionary dictionaries/")
+def decode(
+    files: Annotated[list[Path] | None, typer.Argument(metavar="[PAYLOAD]...", help="default: standard input")] = None,
+    *,
+    dictionary: Annotated[Path | None, typer.Option(help="the retained dictionary, or a folder with several")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV instead of JSON lines")] = False,
+    time_unit: Annotated[str, typer.Option(help="ms, us or ns")] = "ms",
+) -> None:
+    """Print the readings of columns payloads (raw, or a line of hexadecimal digits each)."""
+    from gateway.tools.decode import print_payloads
+
+    if time_unit not in {"ms", "us", "ns"}:
+        raise typer.BadParameter("expected ms, us or ns", param_hint="--time-unit")
+    print_payloads(files or [], dictionary, as_csv=as_csv, time_unit=time_unit)
+
+
+@app.command(epilog="Example: gateway status http://127.0.0.1:8080")
+def status(
+    source: Annotated[
+        str, typer.Argument(metavar="[URL]", help="a status page, or a configuration on this machine")
+    ] = str(DEFAULT_CONFIG),
+    *,
+    token: Annotated[Path | None, typer.Option(help="file with the status page's token")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a running daemon, live in a terminal."""
+    from gateway.tools.remote import socket_of
+    from gateway.tools.status import show_status
+
+    place = source if "://" in source else socket_of(Path(source))
+    show_status(place, token, as_json=as_json)
+
+
+@spool.command("status", epilog="Example: gateway spool status gateway.yaml")
+def spool_status(file: SpoolFile, *, as_json: AsJson = False) -> None:
+    """Show how much waits in a spool and for whom; the daemon may be running."""
+    from gateway.tools.remote import spool_of
+    from gateway.tools.spool import print_status
+
+    print_status(spool_of(file), as_json=as_json)
+
+
+@spool.command("export", epilog="Example: gateway spool export /var/lib/gateway/spool.db > left.jsonl")
+def spool_export(file: SpoolFile) -> None:
+    """Print every reading and event of a spool as JSON lines, oldest first; exit code 1 where a block is damaged."""
+    from gateway.tools.remote import spool_of
+    from gateway.tools.spool import print_export
+
+    raise typer.Exit(1 if print_export(spool_of(file)) else 0)
+
+
 @audit.command("verify", epilog="Example: gateway audit verify /var/lib/gateway/audit.log")
 def audit_verify(file: Annotated[Path, typer.Argument(metavar="FILE", help="the audit log")]) -> None:
     """Check the hash chain of the audit log and its older parts."""
@@ -302,6 +360,22 @@ def audit_verify(file: Annotated[Path, typer.Argument(metavar="FILE", help="the 
     whole, text = verify(file)
     print(f"{file}: {text}", file=sys.stdout if whole else sys.stderr)
     raise typer.Exit(0 if whole else 1)
+
+
+@pki.command("new", epilog="Example: gateway pki new /etc/gateway/pki")
+def pki_new(
+    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="where own.der and own.pem go")],
+    *,
+    uri: Annotated[str, typer.Option(help="application URI; default urn:<host>:edge-gateway")] = "",
+    name: Annotated[str, typer.Option(help="common name, as people see it in the server")] = "Edge Gateway",
+    days: Annotated[int, typer.Option(min=1, max=36500, help="validity")] = 3650,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace what is there")] = False,
+) -> None:
+    """Make the key and certificate with which the gateway shows itself to OPC UA servers."""
+    from gateway.tools.pki import pki_new as make
+
+    with _mistakes():
+        make(directory, uri=uri, name=name, days=days, overwrite=overwrite)
 
 
 @contextlib.contextmanager

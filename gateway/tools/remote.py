@@ -7,7 +7,7 @@ import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from gateway.config import load
 from gateway.config.document import parse
@@ -15,16 +15,25 @@ from gateway.config.root import GatewaySettings
 from gateway.runtime.control import call, stream
 from gateway.spool.settings import SpoolSettings
 
-SOCKET = "control.sock"
+SOCKET: Final = "control.sock"
+_DATABASE: Final = b"SQLite format 3\0"
 
 
-def socket_of(file: Path) -> Path:
-    """Where the daemon of a configuration listens; even of one that is wrong now, as a reload may find it."""
+def spool_of(file: Path) -> Path:
+    """The spool's file of a configuration, or the file itself where it is a spool."""
+    with file.open("rb") as opened:
+        if opened.read(len(_DATABASE)) == _DATABASE:
+            return file
     data = parse(file.read_text(encoding="utf-8")).data
     data = data if isinstance(data, dict) else {}
     spool = SpoolSettings.model_validate({"path": (data.get("spool") or {}).get("path")})
     name = GatewaySettings.model_validate({"name": (data.get("gateway") or {}).get("name")}).name
-    return spool.place(name).with_name(SOCKET)
+    return spool.place(name)
+
+
+def socket_of(file: Path) -> Path:
+    """Where the daemon of a configuration listens; even of one that is wrong now, as a reload may find it."""
+    return spool_of(file).with_name(SOCKET)
 
 
 def ask(file: Path, command: str, params: Mapping[str, Any]) -> Any:
