@@ -25,6 +25,7 @@ BAUDRATES: Final = (19_200, 9_600, 38_400, 115_200, 57_600, 4_800, 2_400, 1_200)
 PARITIES: Final = ("even", "none", "odd")
 _BETWEEN_SAMPLES_S: Final = 1.0
 _CONNECT_S: Final = 3.0
+_SAME_FAILURES: Final = 2  # it is not the baud rate or the parity then
 _LONGEST_SEARCH: Final = 65_536
 
 
@@ -97,13 +98,16 @@ async def _scan_tcp(host: str, port: int, wishes: Wishes, *, rtu: bool = False, 
     else:
         opener = partial(open_tcp, ModbusTcp.model_construct(**link, timeout=_CONNECT_S), Silent())
     session = Session(opener, reopens=True)
-    async with session.link():
-        units = await _explore(session, wishes)
+    try:
+        async with session.link():
+            units = await _explore(session, wishes)
+    except LinkError as error:
+        raise LinkError(f"{host}:{port}: {error}") from error
     return _print(link, f"plc-{host}", units, as_json=as_json)
 
 
 async def _scan_rtu(port: str, rates: Sequence[int], parities: Sequence[str], wishes: Wishes, *, as_json: bool) -> int:
-    failures: list[str] = []
+    failure, failures = "", 0  # in a row, for the same reason
     for rate in rates:
         for parity in parities:
             tell(f"{port}: {rate} baud, parity {parity}")
@@ -115,14 +119,16 @@ async def _scan_rtu(port: str, rates: Sequence[int], parities: Sequence[str], wi
                 async with session.link():
                     units = await _explore(session, wishes)
             except LinkError as error:
-                tell(f"{port}: {rate} baud, parity {parity}: {error}")
-                failures.append(str(error))
+                failures = failures + 1 if str(error) == failure else 1
+                failure = str(error)
+                if failures == _SAME_FAILURES or len(rates) * len(parities) == 1:
+                    raise
+                tell(failure)
                 continue
+            failures = 0
             if units:
                 link = {"driver": "modbus-rtu", "port": port, "baudrate": rate, "parity": parity}
                 return _print(link, "line", units, as_json=as_json)
-    if len(failures) == len(rates) * len(parities):
-        raise LinkError(failures[0])
     return _print({}, "line", [], as_json=as_json)
 
 
@@ -154,10 +160,11 @@ async def _explore_unit(link: ScanLink, unit: int, wishes: Wishes, note: str) ->
         if table.runs:
             tell(f"unit {unit}: {area}: {', '.join(f'{first}-{last}' for first, last in table.runs)}")
             tables.append(table)
+    registers = [table for table in tables if table.area in {"holding", "input"}]
+    for table in registers:
+        table.values.update(await _sampled(read, table))  # the search took its time: both samples shall be close
     await asyncio.sleep(_BETWEEN_SAMPLES_S)
-    later: dict[str, dict[int, int]] = {
-        table.area: await _sampled(read, table) for table in tables if table.area in {"holding", "input"}
-    }
+    later: dict[str, dict[int, int]] = {table.area: await _sampled(read, table) for table in registers}
     return UnitMap(unit, tables, later, note)
 
 

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from gateway.tools.scan_map import TableMap
-from gateway.tools.scan_orders import SURE, Guess, favourite, fit, rank
+from gateway.tools.scan_orders import SURE, Guess, favourite, fit, rank, texts
 
 _STANDARD_MOST: Final = 125
 
@@ -50,6 +50,7 @@ class Entry:
     count: int
     value: str
     others: tuple[Guess, ...] = ()
+    length: int = 0  # bytes of a text
 
     @property
     def name(self) -> str:
@@ -60,6 +61,7 @@ class Entry:
         """The tag as a line of YAML."""
         order = f", order: {self.order}" if self.order not in {"", "AB", "ABCD"} else ""
         count = f", count: {self.count}" if self.count > 1 else ""
+        count += f", length: {self.length}" if self.length else ""
         others = "".join(f"; or {guess.type} {guess.order} {guess.value:.6g}" for guess in self.others)
         return (
             f"{self.name}: {{address: {self.area}:{self.address}, type: {self.type}{order}{count}}}"
@@ -68,21 +70,29 @@ class Entry:
 
 
 def entries(unit: UnitMap) -> list[Entry]:
-    """The tags to propose for a unit: floats where the evidence is good, else plain registers in runs."""
+    """The tags to propose for a unit: texts, floats where the evidence is good, else plain registers in runs."""
     found: list[Entry] = []
     for table in unit.tables:
         if table.area in {"coil", "discrete"}:
             found += (_bits(table, first, last) for first, last in table.runs)
             continue
         later = unit.later.get(table.area, {})
+        written = texts(table.values)
+        found += (
+            Entry(table.area, first, "string", "", 1, repr(text), length=2 * (last - first + 1))
+            for first, last, text in written
+        )
+        places = set(table.values).difference(*(range(first, last + 1) for first, last, _ in written))
+        numbers = TableMap(table.area, {address: table.values[address] for address in places})
         runs = [
             {address: rank(_samples(table, later, address)) for address in range(first, last)}
-            for first, last in table.runs
+            for first, last in numbers.runs
         ]
         order = favourite(runs)
-        for (first, last), pairs in zip(table.runs, runs, strict=True):
+        for (first, last), pairs in zip(numbers.runs, runs, strict=True):
             found += _registers(table, pairs, order, first, last)
-    return found
+    areas: list[str] = [table.area for table in unit.tables]
+    return sorted(found, key=lambda entry: (areas.index(entry.area), entry.address))
 
 
 def to_yaml(link: Mapping[str, Any], name: str, units: Sequence[UnitMap]) -> str:
@@ -126,6 +136,7 @@ def to_json(link: Mapping[str, Any], units: Sequence[UnitMap]) -> dict[str, Any]
                         "type": entry.type,
                         "order": entry.order,
                         "count": entry.count,
+                        "length": entry.length,
                         "value": entry.value,
                         "others": [guess.__dict__ for guess in entry.others],
                     }

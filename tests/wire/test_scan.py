@@ -7,9 +7,11 @@ import json
 import pytest
 from ruamel.yaml import YAML
 
+from gateway.errors import LinkError
 from gateway.field.modbus.settings import ModbusRtu, ModbusTcp
 from gateway.tools.scan import Wishes, _scan_rtu, _scan_tcp
 from gateway.tools.simulation.modbus import ModbusRtuServer, ModbusTcpServer, answer_tcp
+from gateway.tools.simulation.ports import free_port
 from gateway.tools.simulation.registers import Image, to_words
 from tests.fakes.waiting import until
 
@@ -115,3 +117,15 @@ async def test_a_scan_only_reads() -> None:
     async with ModbusTcpServer({1: Watched()}) as server:
         await asyncio.wait_for(_scan_tcp("127.0.0.1", server.port, Wishes([1], 0, 60, 5.0, 0.0), as_json=False), 30)
     assert functions == {1, 2, 3, 4}
+
+
+async def test_a_port_that_is_not_there_is_tried_twice_only(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(LinkError, match="no such port"):
+        await _scan_rtu("/dev/nothing", (19_200, 9_600), ("even", "none"), Wishes([1]), as_json=False)
+    assert capsys.readouterr().err.count("no such port") == 1
+
+
+async def test_a_refused_connection_names_the_server() -> None:
+    port = free_port()
+    with pytest.raises(LinkError, match=str(port)):
+        await _scan_tcp("127.0.0.1", port, Wishes([1]), as_json=False)

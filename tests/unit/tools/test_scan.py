@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from gateway.field.modbus.settings import ModbusTcp
 from gateway.tools.scan import numbers
 from gateway.tools.scan_map import TableMap, Values, again, search
-from gateway.tools.scan_orders import ORDERS, Guess, favourite, fit, rank, value_of
+from gateway.tools.scan_orders import ORDERS, Guess, favourite, fit, rank, texts, value_of
 from gateway.tools.scan_report import UnitMap, entries, to_json, to_yaml
 from gateway.tools.simulation.registers import to_words
 
@@ -114,6 +114,26 @@ def test_the_favourite_order_is_that_of_the_floats(order: str, first: int) -> No
 def test_without_floats_the_standard_order_is_taken() -> None:
     assert favourite([]) == "ABCD"
     assert favourite([_run(0, [0, 0, 0])]) == "ABCD"
+
+
+def test_text_is_recognised_with_its_padding() -> None:
+    words = dict(enumerate(to_words("Press B4251", "string", length=16), 300))
+    assert texts(words | {310: 7}) == [(300, 307, "Press B4251")]
+    assert texts(dict(enumerate(to_words(211.53, "float32")))) == []
+    assert texts(dict(enumerate(to_words("Ab1", "string", length=4)))) == []
+
+
+@given(st.dictionaries(st.integers(0, 40), st.integers(0, 65535)))
+def test_texts_never_overlap_and_lie_in_the_words(words: dict[int, int]) -> None:
+    covered = [address for first, last, _ in texts(words) for address in range(first, last + 1)]
+    assert len(covered) == len(set(covered))
+    assert set(covered) <= set(words)
+
+
+def test_a_text_becomes_a_string_tag() -> None:
+    values = dict(enumerate(to_words("ABCDEF", "string", length=8), 20)) | {24: 5}
+    found = [(e.address, e.type, e.length, e.count) for e in entries(UnitMap(1, [TableMap("holding", values)]))]
+    assert found == [(20, "string", 8, 1), (24, "uint16", 0, 1)]
 
 
 def _press() -> UnitMap:
