@@ -73,7 +73,7 @@ def warm(
             progress(name, number, len(parts))
         problem = _guarded(part, cache) or problem
     try:
-        seal(cache)
+        cache = seal(cache)
     except OSError as error:
         problem = f"the kernel cache can't be sealed: {error}"
         log.warning("%s", problem)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,8 @@ from gateway.readings import Readings, Tag, TagTable
 import numpy as np
 line = Pipeline(TagTable([Tag("a", "b")]), {{0: STEPS.validate_python([{{"deadband": {{"absolute": 1}}}}])}})
 kept = line.process(Readings(np.zeros(3, np.uint32), np.arange(3), np.array([0.0, 0.5, 2.0]), np.zeros(3, np.uint8)))
-print(json.dumps({{"kept": kept.value.tolist(), "directory": str(prepared.directory or ""), "compiled": report.compiled,
-                  "problem": report.problem}}))
+print(json.dumps({{"kept": kept.value.tolist(), "directory": str(report.cache.directory or ""),
+                  "compiled": report.compiled, "problem": report.problem}}))
 """
 
 
@@ -85,12 +86,21 @@ def test_another_source_gets_another_directory_and_one_unused_for_long_goes(tmp_
     for number in range(3):
         source.write_text(f"A = {number}")
         start = Start(tmp_path / "cache", sources=(str(source),))
-        assert start.compiled == 2
+        assert (start.compiled, start.log) == (2, "")
         directories.append(Path(start.directory))
         if number == 0:
             os.utime(directories[0], (0, 0))
     assert len(set(directories)) == 3
     assert sorted((tmp_path / "cache").iterdir()) == sorted(directories[1:])
+
+
+def test_starts_at_the_same_time_do_not_disturb_each_other(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        starts = list(pool.map(Start, [tmp_path] * 3))
+    assert {(start.problem, start.log) for start in starts} == {("", "")}
+    assert len({start.directory for start in starts}) == 1
+    assert [path.name for path in tmp_path.iterdir()] == [Path(starts[0].directory).name]
+    assert Start(tmp_path).compiled == 0
 
 
 @pytest.mark.parametrize("kind", ["nowhere", "file", "open to all", "full"])
@@ -102,7 +112,7 @@ def test_without_a_usable_directory_it_starts_and_says_so(made: Path, tmp_path: 
         place.write_text("no directory")
     elif kind == "open to all":
         shutil.copytree(made, place)
-        next(place.iterdir()).chmod(0o777)
+        place.chmod(0o777)
     else:
         patch = "cache._FREE = 1 << 60"
     start = Start(place, patch)
