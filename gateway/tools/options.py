@@ -1,0 +1,28 @@
+"""What the commands share: arguments, and how a user's mistake ends."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+DEFAULT_CONFIG: Final = Path("/etc/gateway/gateway.yaml")
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="FILE", help="the configuration, one YAML file")]
+OptionalConfigFile = Annotated[Path, typer.Argument(metavar="[FILE]", help="the daemon's configuration")]
+SpoolFile = Annotated[Path, typer.Argument(metavar="FILE", help="a configuration, or the spool's file itself")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
+
+
+@contextlib.contextmanager
+def mistakes() -> Iterator[None]:
+    """A tool's ValueError is a user's mistake, told in one line."""
+    try:
+        yield
+    except ValueError as error:
+        print(f"gateway: {error}", file=sys.stderr)
+        raise typer.Exit(2) from error
