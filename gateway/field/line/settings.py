@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from gateway.field.contract import ConnectionSettings, DeviceName, DeviceSettings, TagSettings
 from gateway.field.serialport import SerialLine
@@ -35,6 +35,15 @@ def _endpoint(text: str) -> str:
     return text
 
 
+def _bytes(text: str) -> str:
+    if any(ord(sign) > 255 for sign in text):
+        raise ValueError("goes out byte by byte (latin-1): it has a sign beyond")
+    return text
+
+
+Bytes = Annotated[str, AfterValidator(_bytes)]
+
+
 class LineTag(TagSettings):
     """A named group of the pattern, as a number or a text."""
 
@@ -58,19 +67,18 @@ class LineDevice(DeviceSettings):
 
     pattern: Annotated[str, AfterValidator(_pattern)]
     checksum: Checksum = "none"
-    poll: str | None = None  # where not the connection's
+    poll: Bytes | None = Field(None, min_length=1)  # where not the connection's
     stale: Duration | None = None  # a talker quiet for longer is bad/stale; default: twice the longer of every, timeout
     tags: Mapping[Name, LineTag] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _fields_exist(self) -> LineDevice:
-        groups = re.compile(self.pattern).groupindex
-        for name, tag in self.tags.items():
+    @field_validator("pattern")
+    @classmethod
+    def _fields_exist(cls, pattern: str, info: ValidationInfo) -> str:
+        groups = re.compile(pattern).groupindex
+        for name, tag in info.data.get("tags", {}).items():
             if tag.field not in groups:
-                raise ValueError(
-                    f"tags.{name}.field: the pattern has no group {tag.field} (it has {', '.join(groups)})"
-                )
-        return self
+                raise ValueError(f"has no group {tag.field} for the tag {name} (it has {', '.join(groups)})")
+        return pattern
 
 
 class LineConnection(ConnectionSettings):
@@ -78,24 +86,22 @@ class LineConnection(ConnectionSettings):
 
     driver: Literal["line"]
     port: str | None = None
-    tcp: Annotated[str, AfterValidator(_endpoint)] | None = None
+    tcp: Annotated[str, AfterValidator(_endpoint)] | None = Field(None, validate_default=True)
     baudrate: int = Field(9600, ge=50, le=4_000_000)
     bytesize: Literal[5, 6, 7, 8] = 8
     parity: Literal["none", "even", "odd"] = "none"
     stopbits: Literal[1, 2] = 1
     rs485: bool = False  # the kernel switches the transceiver
-    terminator: str = Field("\r\n", min_length=1, max_length=8)
-    poll: str | None = Field(None, min_length=1)
+    terminator: Bytes = Field("\r\n", min_length=1, max_length=8)
+    poll: Bytes | None = Field(None, min_length=1)
     devices: Mapping[DeviceName, LineDevice] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _one_place(self) -> LineConnection:
-        if (self.port is None) == (self.tcp is None):
+    @field_validator("tcp")
+    @classmethod
+    def _one_place(cls, tcp: str | None, info: ValidationInfo) -> str | None:
+        if "port" in info.data and (info.data["port"] is None) == (tcp is None):
             raise ValueError("expected exactly one of port and tcp")
-        for text in (self.terminator, self.poll, *(device.poll for device in self.devices.values())):
-            if text is not None and any(ord(sign) > 255 for sign in text):
-                raise ValueError("terminator and poll are bytes (latin-1): one of them has a sign beyond")
-        return self
+        return tcp
 
     @property
     def place(self) -> str:

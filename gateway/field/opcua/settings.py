@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from gateway.field.contract import ConnectionSettings, DeviceName, DeviceSettings, TagSettings
 from gateway.runtime.settings import Duration, Name, Secret, Settings, ZeroDuration
@@ -94,11 +94,12 @@ class OpcuaDevice(DeviceSettings):
     history: bool = False
     tags: Mapping[Name, OpcuaTag] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _paced(self) -> OpcuaDevice:
-        if self.mode == "poll" and self.every == 0:
-            raise ValueError("every: a polled device needs an interval above zero")
-        return self
+    @field_validator("mode")
+    @classmethod
+    def _paced(cls, mode: str, info: ValidationInfo) -> str:
+        if mode == "poll" and info.data.get("every") == 0:
+            raise ValueError("a polled device needs an interval above zero in every")
+        return mode
 
     def queue_size(self, every: float) -> int:
         """Values the server shall hold per node: two publishes' worth of samples, so that one may come late."""
@@ -115,17 +116,25 @@ class OpcuaConnection(ConnectionSettings):
     username: str | None = Field(None, min_length=1)
     password: Secret | None = None
     user_certificate: Path | None = None
-    user_private_key: Path | None = None
+    user_private_key: Path | None = Field(None, validate_default=True)
     devices: Mapping[DeviceName, OpcuaDevice] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _login(self) -> OpcuaConnection:
-        if self.password is not None and self.username is None:
-            raise ValueError("password: stands without a username")
-        if self.password is not None and self.security.policy == "None":
-            raise ValueError("password: would travel in clear text: set security.policy")
-        if (self.user_certificate is None) != (self.user_private_key is None):
+    @field_validator("password")
+    @classmethod
+    def _protected(cls, password: Secret | None, info: ValidationInfo) -> Secret | None:
+        if password is not None and "username" in info.data and info.data["username"] is None:
+            raise ValueError("stands without a username")
+        security = info.data.get("security")
+        if password is not None and security is not None and security.policy == "None":
+            raise ValueError("would travel in clear text: set security.policy")
+        return password
+
+    @field_validator("user_private_key")
+    @classmethod
+    def _one_login(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        certificate = info.data.get("user_certificate")
+        if (certificate is None) != (key is None) and "user_certificate" in info.data:
             raise ValueError("user_certificate and user_private_key belong together")
-        if self.user_certificate is not None and self.username is not None:
-            raise ValueError("user_certificate: log in with it or with a username, not both")
-        return self
+        if certificate is not None and info.data.get("username") is not None:
+            raise ValueError("log in with a certificate or with a username, not both")
+        return key

@@ -36,7 +36,7 @@ def test_the_line_must_be_quiet_for_ten_t35_on_slow_ports() -> None:
         ({"terminator": ""}, "at least 1 character"),
         ({"device": {"pattern": "("}}, "no regular expression"),
         ({"device": {"pattern": "abc"}}, "no named group"),
-        ({"device": {"tags": {"t": {"field": "q"}}}}, "no group q (it has w)"),
+        ({"device": {"tags": {"t": {"field": "q"}}}}, "has no group q for the tag t (it has w)"),
         ({"device": {"tags": {"t": {"field": "w", "write": {}}}}}, "can't be written"),
         ({"device": {"tags": {"t": {"field": "w", "type": "bcd16"}}}}, "Input should be"),
         ({"device": {"checksum": "md5"}}, "Input should be"),
