@@ -20,7 +20,6 @@ from paho.mqtt.enums import MQTTErrorCode
 BROKEN: Final = (OSError, KeyError, ValueError, MQTTException, WebsocketConnectionError)
 READ_BYTES: Final = 1 << 16
 WRITE_BYTES: Final = 1 << 17
-_PUBLISH_QOS1: Final = 0x32
 
 
 class Client(mqtt.Client):
@@ -48,12 +47,17 @@ class Client(mqtt.Client):
         return self._ahead[start : self._used]
 
     def _packet_write(self) -> MQTTErrorCode:
-        # paho sends packet by packet: small ones that wait one behind the other go as one.
+        # paho sends packet by packet: small ones that wait one behind the other go as one. (It tells of QoS 0
+        # packets and of DISCONNECT when they went out, so those go alone.)
         waiting = self._out_packet
         if len(waiting) > 1 and waiting[0]["pos"] == 0:
             run, size = 0, 0
             for packet in waiting:
-                if packet["command"] & ~0x09 != _PUBLISH_QOS1 or size + len(packet["packet"]) > WRITE_BYTES:
+                if (
+                    packet["command"] != mqtt.PUBLISH
+                    or packet["qos"] == 0
+                    or size + len(packet["packet"]) > WRITE_BYTES
+                ):
                     break
                 run, size = run + 1, size + len(packet["packet"])
             if run > 1:

@@ -16,6 +16,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 from paho.mqtt.packettypes import PacketTypes
@@ -308,6 +309,7 @@ class Sender:
         self._delivery.rewind()
 
 
+@cache
 def code_name(code: int) -> str:
     """A PUBACK reason code in words."""
     try:

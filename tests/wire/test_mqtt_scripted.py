@@ -364,11 +364,12 @@ async def test_an_outage_is_logged_once(caplog: pytest.LogCaptureFixture) -> Non
     assert [word.split(": ")[1].split()[0] for word in words] == ["down", "back"]
 
 
+@pytest.mark.parametrize("websocket", [False, True])
 @pytest.mark.parametrize("secure", [False, True])
-async def test_web_sockets(authority: Authority, secure: bool) -> None:
+async def test_a_slow_reader_gets_every_byte_once(authority: Authority, secure: bool, websocket: bool) -> None:
     tls = {"ca": authority.ca} if secure else None
     context = authority.server("localhost") if secure else None
-    async with ScriptedBroker(websocket=True, tls=context, receive_buffer=4096) as broker:
+    async with ScriptedBroker(websocket=websocket, tls=context, receive_buffer=4096) as broker:
         delivery = FakeDelivery([block(number, TABLE, 1500) for number in range(60)])
         async with running(broker.url, delivery, table=TABLE, tls=tls):
             await until(lambda: not delivery.left)
