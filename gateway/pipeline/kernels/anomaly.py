@@ -31,7 +31,8 @@ LISTENING: Final = 60  # rows after which surprise counts as past, so that the w
 
 # Offsets into a tag's row of state.
 ROWS, DAMPING, SHORT, LONG, HIGH, LOW, TIME = 0, 1, 2, 3, 4, 5, 6
-MEAN: Final = 7
+BAD_CODE, BAD_TIME = 7, 8  # of the bad run that lasts, 0 where none does
+MEAN: Final = 9
 VARIANCE: Final = MEAN + FEATURES
 SEASON: Final = VARIANCE + FEATURES  # mean and number of rows of each half hour
 VISIT: Final = SEASON + 2 * SEASONS  # number of the row that last visited each bin of each feature, 0 for none
@@ -60,6 +61,7 @@ USUAL: Final = (
 _BAD: Final = int(BAD)
 _BAD_DECODE: Final = int(Quality.BAD_DECODE)
 _STALE: Final = int(Quality.UNCERTAIN_STALE)
+_BAD_NS: Final = 60_000_000_000
 _HALF_HOUR_NS: Final = 1_800_000_000_000
 _LN2: Final = math.log(2.0)
 
@@ -101,8 +103,9 @@ def score(
 ) -> int:
     """Score every row whose tag has a slot: its index to scored[n], its score to out[n]; returns how many.
 
-    A bad row or a value that is not finite scores NaN with a bad quality and leaves the state as it is. The first
-    WARM_UP rows of a tag score 0, uncertain/stale; later ones go with the row's own quality.
+    A bad row or a value that is not finite scores NaN with a bad quality and teaches nothing; of a bad run the first
+    row is scored, each change of its quality and one row a minute. The first WARM_UP rows of a tag score 0,
+    uncertain/stale; later ones go with the row's own quality.
     """
     short_share, long_share = 1.0 / parameter[SHORT_ROWS], 1.0 / parameter[LONG_ROWS]
     memory, closing = parameter[MEMORY], parameter[CLOSING]
@@ -115,12 +118,16 @@ def score(
             continue
         scored[count] = row
         v, t, code = value[row], time_ns[row], quality[row]
-        if code & _BAD or not math.isfinite(v):
-            out[count] = np.nan
-            out_quality[count] = code if code & _BAD else _BAD_DECODE
-            count += 1
-            continue
         s = state[at]
+        if code & _BAD or not math.isfinite(v):
+            code = code if code & _BAD else _BAD_DECODE
+            if s[BAD_CODE] != code or not 0.0 <= t - s[BAD_TIME] < _BAD_NS:
+                s[BAD_CODE], s[BAD_TIME] = code, t
+                out[count] = np.nan
+                out_quality[count] = code
+                count += 1
+            continue
+        s[BAD_CODE] = 0.0
         rows = s[ROWS] + 1.0
         s[ROWS] = rows
         share = 1.0 / rows

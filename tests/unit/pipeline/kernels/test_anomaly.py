@@ -166,8 +166,8 @@ def test_a_reading_s_own_mark_goes_along() -> None:
     assert quality[121] == Quality.GOOD
 
 
-def test_bad_rows_score_nothing_and_leave_no_trace() -> None:
-    value, holes = noise(600), np.arange(200, 260)
+def test_bad_rows_score_nothing_and_teach_nothing() -> None:
+    value = noise(600)
     clean = anomaly.score_series(every(600), value)
     rows = np.insert(np.arange(600), 300, np.full(60, -1))
     with_holes = np.where(rows < 0, np.nan, value[rows])
@@ -176,11 +176,18 @@ def test_bad_rows_score_nothing_and_leave_no_trace() -> None:
     with_holes[310] = 5.0  # marked bad, with a value (reason range)
     quality[310] = Quality.BAD_RANGE
     times = every(600)[np.where(rows < 0, 299, rows)]
-    _, score, marks = batch(np.zeros(660, np.uint32), times, with_holes, quality)
-    assert len(holes) == 60
-    assert np.all(np.isnan(score[rows < 0]))
-    assert set(marks[rows < 0].tolist()) == {Quality.BAD_TIMEOUT, Quality.BAD_DECODE, Quality.BAD_RANGE}
-    assert score[rows >= 0].tolist() == clean.tolist()
+    scored, score, marks = batch(np.zeros(660, np.uint32), times, with_holes, quality)
+    bad = rows[scored] < 0
+    assert np.all(np.isnan(score[bad]))
+    assert marks[bad].tolist() == [Quality.BAD_DECODE, Quality.BAD_RANGE, Quality.BAD_TIMEOUT]
+    assert scored[bad].tolist() == [300, 310, 311]
+    assert score[~bad].tolist() == clean.tolist()
+
+
+def test_a_lasting_bad_run_is_scored_once_a_minute() -> None:
+    marks = np.full(200, Quality.BAD_LINK, np.uint8)
+    scored, _, _ = batch(np.zeros(200, np.uint32), every(200, 1.0), np.full(200, np.nan), marks)
+    assert scored.tolist() == [0, 60, 120, 180]
 
 
 def test_tags_in_one_poll_do_not_touch_each_other() -> None:
