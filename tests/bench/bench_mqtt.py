@@ -128,9 +128,10 @@ def measure(messages: int) -> dict[str, Any]:
             "columns": lambda: ColumnsPayload(IDENTITY, "{gateway}/{device}", properties=properties),
         }
         for form, make in payloads.items():
+            encoded = encode_rate(make(), blocks)
             rate, cpu = asyncio.run(drain_rate(broker.port, blocks, form))
             figures[form] = {
-                "encode_readings_per_s": encode_rate(make(), blocks),
+                "encode_readings_per_s": encoded,
                 "drain_readings_per_s": rate,
                 "drain_cpu_us": cpu,
             }
