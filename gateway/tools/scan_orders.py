@@ -10,7 +10,7 @@ import math
 import re
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
@@ -19,6 +19,7 @@ SURE: Final = 0.75  # from here on a float is proposed
 _STEADY: Final = 0.25  # relative change between two samples that a process value rarely exceeds
 _TEXT: Final = re.compile(rb"[A-Za-z0-9 _./:#+-][A-Za-z0-9 _./:#+\0-]")
 _SHORTEST_TEXT: Final = 5
+_BOTH_SMALL: Final = 0.65
 _USUAL: Final = (1e-2, 1e6)
 _POSSIBLE: Final = (1e-4, 1e9)
 
@@ -38,9 +39,14 @@ def rank(samples: Sequence[Sequence[int]]) -> list[Guess]:
 
     `uint16` stands for two separate registers.
     """
-    guesses = [_guess("float32", order, samples) for order in ORDERS]
+    separate = _separate(samples)
+    guesses = [_guess("float32", order, samples) for order in ORDERS[:2]]
+    # Two small numbers are never a usual float, unless its bytes are swapped: then they are one by chance.
+    doubt = 0.7 if separate >= _BOTH_SMALL else 1.0
+    swapped = (_guess("float32", order, samples) for order in ORDERS[2:])
+    guesses += (replace(guess, score=guess.score * doubt) for guess in swapped)
     guesses += [_guess(kind, order, samples) for kind in ("uint32", "int32") for order in ORDERS[:2]]
-    guesses.append(Guess("uint16", "AB", float(samples[-1][0]), _separate(samples)))
+    guesses.append(Guess("uint16", "AB", float(samples[-1][0]), separate))
     return sorted((guess for guess in guesses if guess.score > 0.0), key=lambda guess: -guess.score)
 
 
@@ -129,7 +135,7 @@ def _integer(kind: str, value: float) -> float:
 def _separate(samples: Sequence[Sequence[int]]) -> float:
     first, second = samples[-1]
     small = sum(1 for word in (first, second) if word <= 10_000 or word >= 65_536 - 1_000)
-    return (0.15, 0.35, 0.65)[small]
+    return (0.15, 0.35, _BOTH_SMALL)[small]
 
 
 def _steadiness(values: Sequence[float]) -> float:

@@ -72,11 +72,11 @@ class Entry:
 def entries(unit: UnitMap) -> list[Entry]:
     """The tags to propose for a unit: texts, floats where the evidence is good, else plain registers in runs."""
     found: list[Entry] = []
+    runs: list[tuple[TableMap, dict[int, list[Guess]], int, int]] = []
     for table in unit.tables:
         if table.area in {"coil", "discrete"}:
             found += (_bits(table, first, last) for first, last in table.runs)
             continue
-        later = unit.later.get(table.area, {})
         written = texts(table.values)
         found += (
             Entry(table.area, first, "string", "", 1, repr(text), length=2 * (last - first + 1))
@@ -84,13 +84,13 @@ def entries(unit: UnitMap) -> list[Entry]:
         )
         places = set(table.values).difference(*(range(first, last + 1) for first, last, _ in written))
         numbers = TableMap(table.area, {address: table.values[address] for address in places})
-        runs = [
-            {address: rank(_samples(table, later, address)) for address in range(first, last)}
-            for first, last in numbers.runs
-        ]
-        order = favourite(runs)
-        for (first, last), pairs in zip(numbers.runs, runs, strict=True):
-            found += _registers(table, pairs, order, first, last)
+        later = unit.later.get(table.area, {})
+        for first, last in numbers.runs:
+            pairs = {address: rank(_samples(table, later, address)) for address in range(first, last)}
+            runs.append((table, pairs, first, last))
+    order = favourite([pairs for _, pairs, _, _ in runs])
+    for table, pairs, first, last in runs:
+        found += _registers(table, pairs, order, first, last)
     areas: list[str] = [table.area for table in unit.tables]
     return sorted(found, key=lambda entry: (areas.index(entry.area), entry.address))
 

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from gateway.field.modbus.settings import ModbusTcp
 from gateway.tools.scan import numbers
 from gateway.tools.scan_map import TableMap, Values, again, search
-from gateway.tools.scan_orders import ORDERS, Guess, favourite, fit, rank, texts, value_of
+from gateway.tools.scan_orders import ORDERS, SURE, Guess, favourite, fit, rank, texts, value_of
 from gateway.tools.scan_report import UnitMap, entries, to_json, to_yaml
 from gateway.tools.simulation.registers import to_words
 
@@ -80,6 +80,11 @@ def test_a_float_is_recognised_in_its_order(order: str, values: tuple[float, flo
 
 def test_plain_registers_are_no_float() -> None:
     assert rank([(215, 900), (216, 903)])[0].type == "uint16"
+
+
+@pytest.mark.parametrize("pair", [(328, 385), (509, 529), (0, 215), (65530, 483)])
+def test_two_small_numbers_are_no_float_in_any_order(pair: tuple[int, int]) -> None:
+    assert all(guess.score < SURE for guess in rank([pair, pair]) if guess.type == "float32")
 
 
 def test_a_counter_beyond_16_bits_is_recognised() -> None:
