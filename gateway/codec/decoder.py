@@ -12,6 +12,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from gateway.codec.layout import (
+    ADJUSTMENTS,
     DECIMALS,
     FLOAT32,
     FLOAT64,
@@ -23,6 +24,8 @@ from gateway.codec.layout import (
     MAX_ROWS,
     MODES,
     NAN_BITS,
+    NEAR,
+    NEAR_SECOND,
     NIBBLES,
     NULLS,
     POWERS,
@@ -139,17 +142,25 @@ class _Source:
         return self.planes(count, width)
 
     def planes(self, count: int, width: int) -> Numbers:
-        if width * count > len(self.body) - self.at:
-            raise CodecError("shorter than it says")
+        """`width` planes: each as it is, as a zstd frame (shorter than its numbers are), or one byte for all (0)."""
         wide = np.zeros((count, 8), np.uint8)
-        wide[:, :width] = self.take(width * count).reshape(width, count).T
+        for place in range(width):
+            size = self.varint()
+            if size == 0:
+                wide[:, place] = self.take(1)[0]
+            elif size == count:
+                wide[:, place] = self.take(count)
+            elif size < count:
+                wide[:, place] = np.frombuffer(_inflated(self.take(size).tobytes(), count), np.uint8)
+            else:
+                raise CodecError("a plane larger than its numbers")
         return wide.reshape(-1).view("<u8").astype(np.uint64, copy=False)
 
 
 def _decode(source: _Source, flags: int) -> Readings:
     word = int.from_bytes(source.take(2).tobytes(), "little")
     rows, runs, distinct, first = source.varint(), source.varint(), source.varint(), source.varint()
-    if rows > MAX_ROWS or runs > rows or distinct > rows or word >> 12:
+    if rows > MAX_ROWS or runs > rows or distinct > rows or word >> 14:
         raise CodecError("counts that no block has")
     null = source.pairs(rows) != 0 if flags & NULLS else np.zeros(rows, np.bool_)
     quality = source.pairs(rows) if flags & QUALITY else np.zeros(rows, np.uint64)
@@ -167,8 +178,11 @@ def _decode(source: _Source, flags: int) -> Readings:
     mode = np.repeat(modes.astype(np.int64), runs_of.size)
     single, double = (mode == FLOAT32) & ~null, (mode == FLOAT64) & ~null
     whole = ~(single | double | null)
-    run = np.repeat(np.arange(runs), runs_of.size)[whole]
-    numbers = _summed(_unfolded(stream(MANTISSAS, len(run))), run, mode[whole] >= SECOND)
+    run, whole_mode = np.repeat(np.arange(runs), runs_of.size)[whole], mode[whole]
+    twice = (whole_mode >= SECOND) & (whole_mode < NEAR) | (whole_mode >= NEAR_SECOND)
+    numbers = _summed(_unfolded(stream(MANTISSAS, len(run))), run, twice)
+    near = whole_mode >= NEAR
+    steps = _unfolded(stream(ADJUSTMENTS, int(np.count_nonzero(near))))
     value = np.full(rows, NAN_BITS, np.int64).view(np.float64)
     if flags & REALS:
         value[single] = _floats(source, int(np.count_nonzero(single)), 4)
@@ -178,7 +192,9 @@ def _decode(source: _Source, flags: int) -> Readings:
     texts, source.at = read_texts(source.body, source.at) if flags & TEXTS else (NO_TEXTS, source.at)
     if source.at != len(source.body):
         raise CodecError("longer than it says")
-    value[whole] = _scaled(numbers, mode[whole], list(texts))
+    scaled = _scaled(numbers, whole_mode, list(texts))
+    scaled.view(np.int64)[near] += steps
+    value[whole] = scaled
     return Readings(runs_of.tags(heads), times[index], value, quality.astype(np.uint8), texts)
 
 
@@ -269,8 +285,19 @@ def _floats(source: _Source, count: int, width: int) -> NDArray[np.float64]:
     return bits.astype(np.uint32).view(np.float32).astype(np.float64) if width == 4 else bits.view(np.float64)
 
 
+def _exponents() -> Whole:
+    """The exponent of each mode; 0 where it has none."""
+    found = np.zeros(LAST_MODE + 1, np.int64)
+    for start in (0, SECOND, NEAR, NEAR_SECOND):
+        found[start : start + DECIMALS + 1] = np.arange(DECIMALS + 1)
+    return found
+
+
+_EXPONENTS = _exponents()
+
+
 def _scaled(numbers: Whole, mode: Whole, keys: list[int]) -> NDArray[np.float64]:
-    exponent = np.where(mode >= SECOND, mode - SECOND, np.where(mode <= DECIMALS, mode, 0))
+    exponent = _EXPONENTS[mode]
     value: NDArray[np.float64] = numbers / POWERS[exponent]
     is_text = mode == TEXT
     if is_text.any():

@@ -33,7 +33,10 @@ from gateway.codec.texts import write_texts, write_varint
 from gateway.readings import Readings
 
 WORTH_TRYING: Final = 160  # bytes: below, zstd never made a block shorter
-LEVEL: Final = 3
+SMALL: Final = 2048  # rows: up to here one frame over all may be shorter than one for each plane
+PLANE: Final = 32  # numbers: fewer are not worth planes
+WHOLE: Final = zstandard.ZstdCompressionParameters.from_level(3, write_content_size=0)
+PLAIN: Final = zstandard.ZstdCompressionParameters.from_level(1, min_match=7, write_content_size=0)
 
 Number = TypeVar("Number", np.uint32, np.int64, np.float64)
 
@@ -45,48 +48,103 @@ def encode(readings: Readings) -> bytes:
         raise ValueError(f"a block holds at most {MAX_ROWS} readings")
     flags, columns = _columns(readings)
     head = bytes([VERSION])
-    plain = flags.to_bytes(1, "little") + columns.written(best=True)
-    if len(plain) < WORTH_TRYING:
-        return head + plain
-    body = columns.written(best=False)
-    packed = zstandard.ZstdCompressor(level=LEVEL, write_content_size=False).compress(body)
-    shorter = (flags | ZSTD).to_bytes(1, "little") + write_varint(len(body)) + packed
-    return head + min(plain, shorter, key=len)
+    best = flags.to_bytes(1, "little") + columns.written(_Form())
+    if len(best) >= WORTH_TRYING:
+        packed = flags.to_bytes(1, "little") + columns.written(_Packed())
+        best = min(best, packed, key=len)
+        if rows <= SMALL:
+            body = columns.written(_Open())
+            frame = zstandard.ZstdCompressor(compression_params=WHOLE).compress(body)
+            best = min(best, (flags | ZSTD).to_bytes(1, "little") + write_varint(len(body)) + frame, key=len)
+    return head + best
 
 
 @dataclass(slots=True)
 class _Columns:
-    """A block taken apart: numbers before the streams, the streams, what follows them."""
+    """A block taken apart: numbers before the streams, the streams, bit patterns of floats, the texts."""
 
     lead: bytes
     streams: Sequence[Numbers]
-    tail: bytes
+    floats: Sequence[Numbers | NDArray[np.uint32]]
+    texts: bytes
 
-    def written(self, *, best: bool) -> bytes:
-        """The streams each in its shortest form, or (not `best`) in the form that compresses best."""
-        word, parts, found = 0, [], np.empty(4, np.int64)
+    def written(self, form: _Form) -> bytes:
+        """All of it, the streams and floats in one of the forms."""
+        word, parts = 0, []
         for place, stream in enumerate(self.streams):
-            sizes(stream, found)
-            plain, pairs, paired, width = found.tolist()
-            coding, size = _coding(len(stream), plain, paired, width, best=best)
+            coding, data = form.stream(stream)
             word |= coding << (2 * place)
-            out = np.empty(size, np.uint8)
-            used = write(stream, coding, max(1, width), out)
-            if coding == RLE:
-                parts.append(write_varint(pairs))
-            elif coding == PLANES:
-                parts.append(bytes([max(1, width)]))
-            parts.append(out[:used].tobytes())
-        return b"".join((word.to_bytes(2, "little"), self.lead, *parts, self.tail))
+            parts.append(data)
+        for floats in self.floats:
+            parts.append(write_varint(len(floats)))
+            parts += [form.plane(plane) for plane in _planes(floats, floats.itemsize)] if len(floats) else []
+        return b"".join((word.to_bytes(2, "little"), self.lead, *parts, self.texts))
 
 
-def _coding(count: int, plain: int, paired: int, width: int, *, best: bool) -> tuple[int, int]:
-    """How to write a stream, and the bytes that takes at most."""
-    if paired + 1 < (plain if best else min(plain, count // 8)):
-        return RLE, paired
-    if best or count < 16:
-        return (NIBBLES, (count + 1) // 2) if width == 0 and count > 1 else (VARINT, plain)
-    return PLANES, max(1, width) * count
+class _Form:
+    """Each stream in its shortest form without zstd; floats as they are."""
+
+    def stream(self, numbers: Numbers) -> tuple[int, bytes]:
+        """How the stream is coded, and its bytes."""
+        found = np.empty(4, np.int64)
+        sizes(numbers, found)
+        plain, pairs, paired, width = found.tolist()
+        nibbles = (len(numbers) + 1) // 2 if width == 0 and len(numbers) > 1 else plain
+        if paired + 1 < min(plain, nibbles):
+            short = RLE, write_varint(pairs) + _written(numbers, RLE, paired)
+        elif nibbles < plain:
+            short = NIBBLES, _written(numbers, NIBBLES, nibbles)
+        else:
+            short = VARINT, _written(numbers, VARINT, plain)
+        return short if len(short[1]) < PLANE else self.long(numbers, max(1, width), short)
+
+    def long(self, numbers: Numbers, width: int, short: tuple[int, bytes]) -> tuple[int, bytes]:
+        """A stream whose shortest form so far is still long; `width` bytes hold the largest number."""
+        del numbers, width
+        return short
+
+    def plane(self, plane: Bytes) -> bytes:
+        """One byte of each number."""
+        return write_varint(len(plane)) + plane.tobytes()
+
+
+class _Packed(_Form):
+    """Long streams and floats as planes, each a zstd frame of its own where that is shorter."""
+
+    def __init__(self) -> None:
+        self._zstd = zstandard.ZstdCompressor(compression_params=PLAIN)
+
+    def long(self, numbers: Numbers, width: int, short: tuple[int, bytes]) -> tuple[int, bytes]:
+        data = b"".join((bytes([width]), *map(self.plane, _planes(numbers, width))))
+        return (PLANES, data) if len(data) < len(short[1]) else short
+
+    def plane(self, plane: Bytes) -> bytes:
+        if plane.min() == plane.max():
+            return write_varint(0) + plane[:1].tobytes()
+        data = plane.tobytes()
+        frame = self._zstd.compress(data)
+        best = frame if len(frame) < len(data) else data
+        return write_varint(len(best)) + best
+
+
+class _Open(_Form):
+    """Long streams as planes that are not compressed: one frame over all follows."""
+
+    def long(self, numbers: Numbers, width: int, short: tuple[int, bytes]) -> tuple[int, bytes]:
+        if short[0] == RLE and len(short[1]) < len(numbers) // 8:
+            return short
+        return PLANES, b"".join((bytes([width]), *map(self.plane, _planes(numbers, width))))
+
+
+def _written(numbers: Numbers, coding: int, size: int) -> bytes:
+    out = np.empty(size, np.uint8)
+    return out[: write(numbers, coding, out)].tobytes()
+
+
+def _planes(numbers: Numbers | NDArray[np.uint32], width: int) -> list[Bytes]:
+    """All lowest bytes, all second bytes, ... of numbers that `width` bytes can hold."""
+    little = numbers.astype(numbers.dtype.newbyteorder("<"), copy=False)
+    return list(little.view(np.uint8).reshape(-1, numbers.itemsize)[:, :width].T)
 
 
 def _columns(readings: Readings) -> tuple[int, _Columns]:
@@ -101,29 +159,31 @@ def _columns(readings: Readings) -> tuple[int, _Columns]:
     value = _owned(value)
     bits = value.view(np.int64)
     text = _text_index(readings, value)
-    numbers, counts = np.empty((5, rows), np.uint64), np.zeros(7, np.int64)
+    numbers, counts = np.empty((6, rows), np.uint64), np.zeros(8, np.int64)
     singles, doubles = np.empty(rows, np.float32), np.empty(rows, np.float64)
     split(tag, index, value, bits, text, numbers, singles, doubles, counts)
-    heads, lengths, steps, modes, mantissas = (numbers[at, : counts[at]] for at in range(5))
+    heads, lengths, steps, modes, mantissas, adjustments = (numbers[at, : counts[at]] for at in range(6))
     whole = times // UNITS_NS[unit]
     gaps = np.diff(whole).view(np.uint64)
     first = int(whole[0]) if len(whole) else 0
     lead = b"".join(map(write_varint, (rows, len(heads), len(times), _folded(first))))
     nulls = bits == NAN_BITS
-    flags, tail = unit, []
+    flags = unit
     if nulls.any():
         flags |= NULLS
         lead += _runs(nulls.view(np.uint8))
     if quality.any():
         flags |= QUALITY
         lead += _runs(quality)
-    if counts[5] or counts[6]:
+    floats: tuple[Numbers | NDArray[np.uint32], ...] = ()
+    if counts[6] or counts[7]:
         flags |= REALS
-        tail += [_planes(singles[: counts[5]].view(np.uint32)), _planes(doubles[: counts[6]].view(np.uint64))]
+        floats = (_changes(singles[: counts[6]].view(np.uint32)), _changes(doubles[: counts[7]].view(np.uint64)))
+    texts = b""
     if readings.texts:
         flags |= TEXTS
-        tail.append(write_texts(readings.texts))
-    return flags, _Columns(lead, (heads, lengths, steps, gaps, modes, mantissas), b"".join(tail))
+        texts = write_texts(readings.texts)
+    return flags, _Columns(lead, (heads, lengths, steps, gaps, modes, mantissas, adjustments), floats, texts)
 
 
 def _owned(column: NDArray[Number]) -> NDArray[Number]:
@@ -163,9 +223,11 @@ def _runs(codes: Bytes) -> bytes:
     return b"".join(parts)
 
 
-def _planes(bits: NDArray[np.uint32] | NDArray[np.uint64]) -> bytes:
-    """Bit patterns against their predecessors, all lowest bytes first, then the next ones."""
+Bits = TypeVar("Bits", np.uint32, np.uint64)
+
+
+def _changes(bits: NDArray[Bits]) -> NDArray[Bits]:
+    """Bit patterns against their predecessors."""
     changed = bits.copy()
     changed[1:] ^= bits[:-1]
-    little = changed.astype(changed.dtype.newbyteorder("<"), copy=False)
-    return write_varint(len(bits)) + little.view(np.uint8).reshape(-1, bits.itemsize).T.tobytes()
+    return changed

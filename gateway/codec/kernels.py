@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.codec.layout import ADJUST as _ADJUST
 from gateway.codec.layout import DECIMALS as _DECIMALS
 from gateway.codec.layout import FLOAT32 as _FLOAT32
 from gateway.codec.layout import FLOAT64 as _FLOAT64
 from gateway.codec.layout import NAN_BITS as _NAN
+from gateway.codec.layout import NEAR as _NEAR
+from gateway.codec.layout import NEAR_SECOND as _NEAR_SECOND
 from gateway.codec.layout import POWERS as _POWERS
 from gateway.codec.layout import SECOND as _SECOND
 from gateway.codec.layout import TEXT as _TEXT
@@ -25,6 +28,7 @@ Indices = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 
 _EXACT = 9007199254740992.0  # 2**53: integers below it are exact in float64
+_SMALL = 1099511627776.0  # 2**40: larger numbers cost no less than the bits of the double
 
 
 @kernel
@@ -35,13 +39,16 @@ def survey(tag: TagColumn, time_ns: TimeColumn) -> tuple[int, int, int]:
     """
     unit, step = 3, 1_000_000_000
     rising, distinct = 1, 0
+    gap: Any = np.int64(0)
     for row in range(tag.size):
-        while unit > 0 and time_ns[row] % step != 0:
-            unit -= 1
-            step //= 1000
+        if row == 0 or time_ns[row] - time_ns[row - 1] != gap:  # on a grid a division each would be all the work
+            while unit > 0 and time_ns[row] % step != 0:
+                unit -= 1
+                step //= 1000
         if row == 0:
             distinct = 1
             continue
+        gap = time_ns[row] - time_ns[row - 1]
         if tag[row] < tag[row - 1]:
             rising = 0
         if distinct > 0 and time_ns[row] != time_ns[row - 1]:
@@ -74,9 +81,17 @@ def _fits(value: float, exponent: int) -> bool:
 
 
 @kernel
+def _all_fit(value: ValueColumn, bits: Indices, start: int, stop: int, exponent: int) -> bool:
+    for row in range(start, stop):  # noqa: SIM110  # numba knows no generators
+        if bits[row] != _NAN and not _fits(value[row], exponent):
+            return False
+    return True
+
+
+@kernel
 def _decimals(value: ValueColumn, bits: Indices, start: int, stop: int) -> int:
     """The least exponent that all values of a run share, -1 where there is none."""
-    exponent = 0
+    exponent, raised = 0, start
     for row in range(start, stop):
         if bits[row] == _NAN:
             continue
@@ -84,20 +99,34 @@ def _decimals(value: ValueColumn, bits: Indices, start: int, stop: int) -> int:
             return -1
         while not _fits(value[row], exponent):
             exponent += 1
+            raised = row
             if exponent > _DECIMALS:
                 return -1
-    first = exponent
-    while exponent <= _DECIMALS:  # a value that fits a lower exponent may be too large for this one
+    # A value that fits a lower exponent may be too large for a higher one.
+    return exponent if _all_fit(value, bits, start, raised, exponent) else -1
+
+
+@kernel
+def _near(value: ValueColumn, bits: Indices, start: int, stop: int, pair: ValueColumn, seen: Indices) -> int:
+    """The least exponent by which all values are a few doubles off a decimal number, -1 where there is none.
+
+    pair f8[1] and seen i8[1]: the same eight bytes.
+    """
+    for exponent in range(_DECIMALS + 1):
         fitting = True
         for row in range(start, stop):
-            if bits[row] != _NAN and not _fits(value[row], exponent):
+            if bits[row] == _NAN:
+                continue
+            scaled = np.rint(value[row] * _POWERS[exponent])
+            if not abs(scaled) < _SMALL:
+                return -1
+            pair[0] = scaled / _POWERS[exponent]
+            off = bits[row] - seen[0]
+            if off > _ADJUST or off < -_ADJUST:
                 fitting = False
                 break
         if fitting:
             return exponent
-        exponent += 1
-        if exponent > first + 2:
-            break
     return -1
 
 
@@ -124,12 +153,16 @@ def split(
     """Cut rows sorted by tag into runs and those into streams.
 
     index: each row's distinct time. bits: of `value`. text: each row's index in the text table, -1: none, or no rows.
-    numbers u8[5, n]: heads, lengths, steps, modes, mantissas. singles, doubles: values of runs that are no decimals.
-    counts i8[7]: how many of each were written, in this order.
+    numbers u8[6, n]: heads, lengths, steps, modes, mantissas, adjustments. singles, doubles: values of runs that are no
+    decimals. counts i8[8]: how many of each were written, in this order.
     """
     heads, lengths, steps, modes, mantissas = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
+    adjustments = numbers[5]
+    pair = np.empty(1, np.float64)
+    seen_bits = pair.view(np.int64)
     n = tag.size
-    n_heads = n_lengths = n_steps = n_mantissas = n_singles = n_doubles = 0
+    n_heads = n_lengths = n_steps = n_mantissas = n_adjustments = n_singles = n_doubles = 0
+    habit = 0  # the exponent of the run before: where it fits too, the modes are all alike
     previous_tag: Any = np.int64(-1)
     previous_start, previous_size, first_index = 0, 0, 0
     start = 0
@@ -165,10 +198,19 @@ def split(
                 if text[row] < 0 and bits[row] != _NAN:
                     mode = -1
                     break
+        exponent, near = 0, False
         if mode < 0:
-            mode = _decimals(value, bits, start, stop)
-            if mode < 0:
-                mode = _FLOAT32 if _is_float32(value, bits, start, stop) else _FLOAT64
+            exponent = _decimals(value, bits, start, stop)
+            if 0 <= exponent < habit <= exponent + 3 and _all_fit(value, bits, start, stop, habit):
+                exponent = habit
+            if exponent >= 0:
+                mode = habit = exponent
+            elif _is_float32(value, bits, start, stop):
+                mode = _FLOAT32
+            else:
+                exponent = _near(value, bits, start, stop, pair, seen_bits)
+                near = exponent >= 0
+                mode = _NEAR + exponent if near else _FLOAT64
         if mode == _FLOAT32:
             for row in range(start, stop):
                 if bits[row] != _NAN:
@@ -188,7 +230,11 @@ def split(
             for row in range(start, stop):
                 if bits[row] == _NAN:
                     continue
-                number = text[row] if mode == _TEXT else np.int64(np.rint(value[row] * _POWERS[mode]))
+                number = text[row] if mode == _TEXT else np.int64(np.rint(value[row] * _POWERS[exponent]))
+                if near:
+                    pair[0] = np.float64(number) / _POWERS[exponent]
+                    adjustments[n_adjustments] = _zigzag(bits[row] - seen_bits[0])
+                    n_adjustments += 1
                 step = number - before
                 mantissas[n_mantissas] = _zigzag(step)
                 n_mantissas += 1
@@ -197,7 +243,7 @@ def split(
                     twice += abs(step - step_before)
                 seen, before, step_before = seen + 1, number, step
             if mode != _TEXT and seen > 4 and twice < once:
-                mode += _SECOND
+                mode += _NEAR_SECOND - _NEAR if near else _SECOND
                 step_before = np.int64(0)
                 for at in range(first + 1, n_mantissas):
                     folded = np.int64(mantissas[at])
@@ -210,7 +256,7 @@ def split(
         previous_tag, previous_start, previous_size = np.int64(tag[start]), start, size
         start = stop
     counts[0], counts[1], counts[2], counts[3] = n_heads, n_lengths, n_steps, n_heads
-    counts[4], counts[5], counts[6] = n_mantissas, n_singles, n_doubles
+    counts[4], counts[5], counts[6], counts[7] = n_mantissas, n_adjustments, n_singles, n_doubles
 
 
 @kernel
@@ -258,8 +304,8 @@ def _put(number: Any, out: Bytes, at: int) -> int:
 
 
 @kernel
-def write(numbers: Numbers, coding: int, width: int, out: Bytes) -> int:
-    """Write a stream (0 varints, 1 pairs, 2 nibbles, 3 planes of bytes); returns the bytes used."""
+def write(numbers: Numbers, coding: int, out: Bytes) -> int:
+    """Write a stream (0 varints, 1 pairs, 2 nibbles); returns the bytes used."""
     n, used = numbers.size, 0
     if coding == 0:
         for at in range(n):
@@ -273,15 +319,10 @@ def write(numbers: Numbers, coding: int, width: int, out: Bytes) -> int:
                 used = _put(numbers[at], out, used)
                 used = _put(run, out, used)
                 run = np.uint64(0)
-    elif coding == 2:
+    else:
         used = (n + 1) // 2
         for at in range(used):
             out[at] = np.uint8(0)
         for at in range(n):
             out[at >> 1] |= np.uint8(numbers[at]) << np.uint8(4 * (at & 1))
-    else:
-        for plane in range(width):
-            for at in range(n):
-                out[used] = np.uint8((numbers[at] >> np.uint64(8 * plane)) & np.uint64(255))
-                used += 1
     return used

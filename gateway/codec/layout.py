@@ -18,7 +18,9 @@ QUALITY: Final = 0x10
 TEXTS: Final = 0x20
 REALS: Final = 0x40  # some runs are float32 or float64
 
-HEADS, LENGTHS, STEPS, TIMES, MODES, MANTISSAS = range(6)  # streams of numbers, two bits each in the coding word
+HEADS, LENGTHS, STEPS, TIMES, MODES, MANTISSAS, ADJUSTMENTS = range(
+    7
+)  # streams of numbers, two bits each in the coding word
 VARINT, RLE, NIBBLES, PLANES = range(4)  # how a stream is written
 
 DECIMALS: Final = 14  # modes 0 to 14: first differences of value * 10**mode
@@ -26,7 +28,10 @@ FLOAT32: Final = 15
 FLOAT64: Final = 16
 TEXT: Final = 17  # index into the sorted text table, first differences
 SECOND: Final = 18  # modes 18 to 32: second differences of value * 10**(mode - 18)
-LAST_MODE: Final = SECOND + DECIMALS
+NEAR: Final = 33  # modes 33 to 47 and 48 to 62: as 0 to 14 and 18 to 32, then so many steps to the next double
+NEAR_SECOND: Final = 48
+LAST_MODE: Final = NEAR_SECOND + DECIMALS
+ADJUST: Final = 127  # steps at most
 
 POWERS: Final = np.array([10.0**exponent for exponent in range(DECIMALS + 1)])
 NAN_BITS: Final = 0x7FF8000000000000  # of the NaN that stands for "no value"

@@ -124,6 +124,15 @@ def test_decimals_that_lose_a_bit_are_kept_as_floats() -> None:
     assert_same(decode(encode(block)), block)
 
 
+def test_values_a_few_doubles_off_a_decimal_number_are_cheap() -> None:
+    value = np.random.default_rng(1).integers(0, 5000, 2000) * 0.1  # the product is often not the nearest double
+    assert np.count_nonzero(value != np.round(value, 1)) > 100
+    block = readings([1] * len(value), START + np.arange(len(value)) * 10**9, value)
+    data = encode(block)
+    assert_same(decode(data), block)
+    assert len(data) < 2.5 * len(value)
+
+
 def test_a_large_value_beside_a_fine_one() -> None:
     block = readings([1] * 3, [START] * 3, [9e15, 0.001, 4503599627370497.5])
     assert_same(decode(encode(block)), block)
