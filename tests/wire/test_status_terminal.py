@@ -69,7 +69,10 @@ async def test_a_token_from_a_file(plant: FakePlant, tmp_path: Path, capsys: pyt
         assert "welding-cell-3" in await shown(lambda: show_status(url, file), capsys)
 
 
-@pytest.mark.parametrize("target", ["gateway.plant.local", f"http://127.0.0.1:{free_port()}"])
-async def test_nobody_there(target: str) -> None:
-    with pytest.raises(GatewayError, match=r"expected http|can't be asked"):
-        await asyncio.to_thread(show_status, target)
+async def test_nobody_there() -> None:
+    for target, why in (
+        ("gateway.plant.local", "expected http"),
+        (f"http://127.0.0.1:{free_port()}", "can't be asked"),
+    ):
+        with pytest.raises(GatewayError, match=why):
+            await asyncio.to_thread(show_status, target)
