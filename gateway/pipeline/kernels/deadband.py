@@ -17,10 +17,10 @@ from gateway.compiled import kernel
 from gateway.readings import BAD, QualityColumn, TagColumn, TimeColumn, ValueColumn
 
 REAL: Final = 2
-WHOLE: Final = 4
+WHOLE: Final = 3
 ERROR, SENT = 0, 1  # fields of `real`: the band, the last value sent
-LONGEST, BAD_LONGEST, TIME, CODE = 0, 1, 2, 3  # of `whole`: longest silence, in a bad run; time and quality last sent
-NOTHING: Final = -1  # CODE before the first row
+LONGEST, BAD_LONGEST, TIME = 0, 1, 2  # of `whole`: longest silence, in a bad run; time of the last row sent
+NOTHING: Final = 0x7F  # in `last`: before the first row; no quality has this code
 _BAD: Final = int(BAD)
 
 
@@ -33,26 +33,34 @@ def thin(
     slot: NDArray[np.int32],
     real: NDArray[np.float64],
     whole: NDArray[np.int64],
+    last: NDArray[np.uint8],
     keep: NDArray[np.int64],
 ) -> int:
-    """Write the indices of the rows that pass, those of other tags among them, to keep[n]; returns how many."""
+    """Write the indices of the rows that pass, those of other tags among them, to keep[n]; returns how many.
+
+    last u1[N]: the quality last sent.
+    """
     kept = 0
     for row in range(tag.size):
         at = slot[tag[row]]
         if at >= 0:
             v, t, code = value[row], time_ns[row], np.int64(quality[row])
+            silence, before = t - whole[TIME, at], np.int64(last[at])
+            # Not finite is never within the band.
+            if (
+                code == before
+                and code < _BAD
+                and abs(v - real[SENT, at]) <= real[ERROR, at]
+                and 0 <= silence < whole[LONGEST, at]
+            ):
+                continue
             if not math.isfinite(v):
                 code |= _BAD
-            silence, before = t - whole[TIME, at], whole[CODE, at]
-            if (code == before or min(code, before) >= _BAD) and silence >= 0:
-                if code >= _BAD:
-                    if silence < whole[BAD_LONGEST, at]:
-                        continue
-                elif abs(v - real[SENT, at]) <= real[ERROR, at] and silence < whole[LONGEST, at]:
-                    continue
+            if min(code, before) >= _BAD and 0 <= silence < whole[BAD_LONGEST, at]:
+                continue
             real[SENT, at] = v
             whole[TIME, at] = t
-            whole[CODE, at] = code
+            last[at] = code
         keep[kept] = row
         kept += 1
     return kept

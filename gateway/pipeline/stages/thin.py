@@ -21,7 +21,7 @@ class Thin(Stage):
         super().__init__(table, uses)
         self._real = np.zeros((kernels.REAL, len(uses)))
         self._whole = np.zeros((kernels.WHOLE, len(uses)), np.int64)
-        self._whole[kernels.CODE] = kernels.NOTHING
+        self._last = np.full(len(uses), kernels.NOTHING, np.uint8)
         for at, use in enumerate(uses):
             step = use.step
             band = step.deadband.band(use.tag) if step.deadband else 0.0 if step.on_change else -1.0
@@ -42,17 +42,29 @@ class Thin(Stage):
             self.slot,
             self._real,
             self._whole,
+            self._last,
             keep,
         )
         if kept == rows:
             return readings
-        return readings.where(keep[:kept]) if kept else NO_ROWS
+        return _taken(readings, keep[:kept]) if kept else NO_ROWS
 
     def flush(self, slots: NDArray[np.int64]) -> Readings:
         """Nothing waits here; the next row passes."""
-        self._whole[kernels.CODE, slots] = kernels.NOTHING
+        self._last[slots] = kernels.NOTHING
         return NO_ROWS
 
     def state(self) -> Sequence[NDArray[Any]]:
         """Bands, intervals and what was sent last."""
-        return self._real.T, self._whole.T
+        return self._real.T, self._whole.T, self._last
+
+
+def _taken(readings: Readings, rows: NDArray[np.int64]) -> Readings:
+    """The rows of these indices; `take` is twice as fast as indexing."""
+    return Readings(
+        readings.tag.take(rows),
+        readings.time_ns.take(rows),
+        readings.value.take(rows),
+        readings.quality.take(rows),
+        readings.texts,
+    )
