@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
+from dataclasses import replace
 from typing import Final
 
 from gateway.readings import TagTable
@@ -16,6 +16,7 @@ from gateway.upstream.payload import Payload
 from gateway.upstream.plan import TakenOverError
 from gateway.upstream.sender import Sender
 from gateway.upstream.session import Session
+from gateway.upstream.twin import Twin
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Plain:
         gateway = context.identity.gateway
         self._request_topic = f"{gateway}/command/write"
         self._state_topic = f"{gateway}/state"
+        self._twin = Twin(context.name, context.identity.boot)
         self._spoken = False
         self._looks_for_twin = True
         self._result_topic = f"{gateway}/command/result"
@@ -90,7 +92,8 @@ class Plain:
 
     def _incoming(self, message: Incoming) -> None:
         if message.topic == self._state_topic:
-            self._look_for_twin(message)
+            if message.retain and self._twin.must_wait(message.payload):
+                raise TakenOverError("another gateway has our name and client id")
         elif self._context.commands is not None and not message.retain and message.topic == self._request_topic:
             self._enqueue(message)
 
@@ -100,28 +103,6 @@ class Plain:
         except asyncio.QueueFull:
             log.warning("%s: more than %d commands wait: one is dropped", self._context.name, MAX_REQUESTS)
 
-    def _look_for_twin(self, message: Incoming) -> None:
-        """Between two sessions of ours somebody else spoke as this gateway; of two twins one waits.
-
-        Brokers that close the older connection without MQTT 5's "taken over" leave no other trace of it.
-        """
-        if not message.retain:
-            return
-        try:
-            boot = json.loads(message.payload)["boot"]
-        except (ValueError, TypeError, KeyError):
-            return
-        own = self._context.identity.boot
-        if isinstance(boot, str) and boot != own:
-            log.warning(
-                "%s: another gateway is speaks as %s (boot %s)",
-                self._context.name,
-                self._context.identity.gateway,
-                boot,
-            )
-            if own < boot:
-                raise TakenOverError("another gateway has our name and client id")
-
     async def background(self) -> None:
         """Carry out commands one after the other; they outlive the session they came by."""
         commands = self._context.commands
@@ -129,7 +110,8 @@ class Plain:
             request = await self._requests.get()
             answer = await commands.answer(request.payload, self._context.name)
             properties = pack_properties(correlation=request.correlation)
-            topic = request.response_topic or self._result_topic
+            wanted = request.response_topic
+            topic = wanted if wanted and not set(wanted) & set("+#\0") else self._result_topic
             self._say(Message(topic, answer, properties=properties))
 
     def _say(self, message: Message) -> None:
@@ -144,4 +126,7 @@ class Plain:
         self._say(message)
 
     def use_table(self, table: TagTable) -> None:
-        """Blocks carry their own table."""
+        """Blocks carry their own table; the states of devices that are gone are taken back."""
+        for device in [device for device in self._devices if device not in table.devices]:
+            gone = replace(self._devices.pop(device), payload=b"")  # empty: the broker forgets the retained message
+            self._say(gone)

@@ -69,6 +69,7 @@ class ScriptedBroker:
     acknowledged: list[Publish] = field(default_factory=list)
     subscribed: list[str] = field(default_factory=list)
     disconnects: list[int] = field(default_factory=list)
+    alpn: list[str | None] = field(default_factory=list)  # what each TLS connection agreed on
     most_open: int = 0  # most QoS 1 messages ever unacknowledged on one connection
     connections: int = 0
     port: int = 0
@@ -112,6 +113,8 @@ class ScriptedBroker:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         number, self.connections = self.connections, self.connections + 1
         self._writers.add(writer)
+        if self.tls is not None:
+            self.alpn.append(writer.get_extra_info("ssl_object").selected_alpn_protocol())
         try:
             source = await _upgrade(reader, writer) if self.websocket else reader
             await self._talk(number, source, writer)

@@ -13,6 +13,7 @@ from paho.mqtt.properties import Properties
 
 from gateway.upstream.audit import AuditLog, verify
 from gateway.upstream.commands import Executor
+from tests.fakes.broker import ScriptedBroker, publish_packet
 from tests.fakes.mosquitto import Collector, Mosquitto
 from tests.fakes.upstream.commanding import TABLE, Plant
 from tests.fakes.upstream.delivery import FakeDelivery
@@ -69,6 +70,18 @@ async def test_response_topic_and_correlation_data_are_honoured(broker: Mosquitt
         assert json.loads(answer.payload) == RESULT
         assert answer.correlation == b"\x00\x01"
         assert received.payloads("cell/command/result") == []
+
+
+async def test_a_response_topic_that_is_none_is_not_used() -> None:
+    plant = Plant()
+    junk = b"\x08\x00\x03a/#"  # Response Topic with a wildcard, which a broker should have refused
+    async with (
+        ScriptedBroker() as broker,
+        running(broker.url, FakeDelivery(), table=TABLE, commands=plant.executor, listen=True) as up,
+    ):
+        await until(lambda: up.counters.messages > 0)
+        broker.send(publish_packet("cell/command/write", REQUEST, junk))
+        await until(lambda: "cell/command/result" in [publish.topic for publish in broker.acknowledged])
 
 
 @pytest.mark.parametrize("protocol", [5, "3.1.1"])

@@ -334,6 +334,17 @@ async def test_events_and_device_states(caplog: pytest.LogCaptureFixture) -> Non
         assert events == [b'{"event":"loss"}', b'{"event":"reload"}']
 
 
+async def test_the_state_of_a_device_that_is_gone_is_taken_back() -> None:
+    async with ScriptedBroker() as broker:
+        async with running(broker.url, FakeDelivery(), table=TABLE) as up:
+            up.upstream.link("d1", True, "", 0)
+            await until(lambda: "cell/d1/state" in [publish.topic for publish in broker.acknowledged])
+            up.upstream.use_table(plant(1))
+            await until(lambda: [publish.topic for publish in broker.acknowledged].count("cell/d1/state") == 2)
+        last = [publish for publish in broker.published if publish.topic == "cell/d1/state"][-1]
+        assert (last.payload, last.retain) == (b"", True)
+
+
 async def test_will_and_goodbye_say_offline() -> None:
     async with ScriptedBroker() as broker:
         async with running(broker.url, blocks(1), table=TABLE, username="me") as up:

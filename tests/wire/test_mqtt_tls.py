@@ -73,3 +73,14 @@ async def test_a_missing_file_is_an_outage_that_ends_when_it_comes(authority: Au
             await until(lambda: "No such file" in up.counters.reason)
             missing.write_bytes(authority.ca.read_bytes())
             await until(lambda: not delivery.left)
+
+
+async def test_alpn_is_offered(authority: Authority) -> None:
+    context = authority.server("localhost")
+    context.set_alpn_protocols(["http/1.1", "x-amzn-mqtt-ca"])
+    async with ScriptedBroker(tls=context) as broker:
+        delivery = FakeDelivery([block(0, TABLE)])
+        tls = {"ca": authority.ca, "alpn": "x-amzn-mqtt-ca"}
+        async with running(broker.url, delivery, table=TABLE, tls=tls):
+            await until(lambda: not delivery.left)
+        assert broker.alpn == ["x-amzn-mqtt-ca"]

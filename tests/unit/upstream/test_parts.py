@@ -17,6 +17,7 @@ from gateway.upstream.parking import Parking
 from gateway.upstream.select import check_pattern, mask, selected, unmatched
 from gateway.upstream.suspicion import HOLD_S, SMALLEST, TIMES, Suspicion
 from gateway.upstream.topics import fields_of, fill
+from gateway.upstream.twin import Twin
 from gateway.upstream.window import Window
 from tests.fakes.broker import parse_publish
 
@@ -183,6 +184,21 @@ def test_other_ends_clear_the_suspicion() -> None:
     assert suspicion.ended(None, 4096, 0.0) == ""
     assert suspicion.ended(BlockId("9f2c61", 7), 4096, 0.0) == ""
     assert suspicion.limit == 4096
+
+
+def test_a_twin_is_certain_when_its_word_stands_there_twice() -> None:
+    low, high = Twin("plant", "aaaaaa"), Twin("plant", "cccccc")
+    other = b'{"state":"offline","boot":"bbbbbb"}'
+    assert [low.must_wait(other), low.must_wait(other), low.must_wait(other)] == [False, True, True]
+    assert [high.must_wait(other), high.must_wait(other)] == [False, False]  # the other one waits
+
+
+def test_a_word_of_our_own_past_is_no_twin() -> None:
+    twin = Twin("plant", "aaaaaa")
+    old, own = b'{"boot":"bbbbbb"}', b'{"boot":"aaaaaa"}'
+    assert [twin.must_wait(state) for state in (old, own, old, b"junk", b"[]", own, b'{"boot":"cccccc"}')] == [
+        False
+    ] * 7
 
 
 def rows(*tags: int) -> Readings:
