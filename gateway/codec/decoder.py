@@ -49,6 +49,9 @@ from gateway.readings import NO_TEXTS, Readings
 Numbers = NDArray[np.uint64]
 Whole = NDArray[np.int64]
 
+_FEW = 40  # numbers: up to here a loop is quicker than array operations
+_WORD = 0xFFFF_FFFF_FFFF_FFFF
+_LAST_SHIFT = 63
 _KNOWN_FLAGS = UNIT_MASK | ZSTD | NULLS | QUALITY | TEXTS | REALS
 
 
@@ -98,6 +101,8 @@ class _Source:
     def varints(self, count: int) -> Numbers:
         if count > len(self.body) - self.at:
             raise CodecError("more numbers than bytes")
+        if count <= _FEW:
+            return self._few(count)
         ahead = np.frombuffer(self.body, np.uint8, min(10 * count, len(self.body) - self.at), self.at)
         ends = np.flatnonzero(ahead < 0x80)[:count] + 1
         if len(ends) < count:
@@ -114,6 +119,24 @@ class _Source:
             found[has] |= digits << np.uint64(7 * place)
         self.at += int(ends[-1]) if count else 0
         return found
+
+    def _few(self, count: int) -> Numbers:
+        body, at, end = self.body, self.at, len(self.body)
+        found = []
+        for _ in range(count):
+            number = shift = 0
+            while True:
+                if at >= end or shift > _LAST_SHIFT:
+                    raise CodecError("ends in a number, or a number is too long")
+                byte = body[at]
+                at += 1
+                number |= (byte & 0x7F) << shift
+                if byte < 0x80:
+                    break
+                shift += 7
+            found.append(number & _WORD)
+        self.at = at
+        return np.array(found, np.uint64)
 
     def pairs(self, count: int) -> Numbers:
         """Runs of equal numbers: how many runs, then (number, times - 1) each; `count` numbers in all."""

@@ -48,14 +48,11 @@ def encode(readings: Readings) -> bytes:
         raise ValueError(f"a block holds at most {MAX_ROWS} readings")
     flags, columns = _columns(readings)
     head = bytes([VERSION])
-    best = flags.to_bytes(1, "little") + columns.written(_Form())
-    if len(best) >= WORTH_TRYING:
-        packed = flags.to_bytes(1, "little") + columns.written(_Packed())
-        best = min(best, packed, key=len)
-        if rows <= SMALL:
-            body = columns.written(_Open())
-            frame = zstandard.ZstdCompressor(compression_params=WHOLE).compress(body)
-            best = min(best, (flags | ZSTD).to_bytes(1, "little") + write_varint(len(body)) + frame, key=len)
+    best = flags.to_bytes(1, "little") + columns.written(_Form() if rows < PLANE else _Packed())
+    if rows <= SMALL and len(best) >= WORTH_TRYING:
+        body = columns.written(_Open())
+        frame = zstandard.ZstdCompressor(compression_params=WHOLE).compress(body)
+        best = min(best, (flags | ZSTD).to_bytes(1, "little") + write_varint(len(body)) + frame, key=len)
     return head + best
 
 
@@ -90,18 +87,16 @@ class _Form:
         sizes(numbers, found)
         plain, pairs, paired, width = found.tolist()
         nibbles = (len(numbers) + 1) // 2 if width == 0 and len(numbers) > 1 else plain
-        if paired + 1 < min(plain, nibbles):
-            short = RLE, write_varint(pairs) + _written(numbers, RLE, paired)
-        elif nibbles < plain:
-            short = NIBBLES, _written(numbers, NIBBLES, nibbles)
-        else:
-            short = VARINT, _written(numbers, VARINT, plain)
-        return short if len(short[1]) < PLANE else self.long(numbers, max(1, width), short)
+        size, coding = min((plain, VARINT), (nibbles, NIBBLES), (paired + 1, RLE))
+        if size >= PLANE and (planes := self.long(numbers, max(1, width), size, coding)):
+            return PLANES, planes
+        counted = write_varint(pairs) if coding == RLE else b""
+        return coding, counted + _written(numbers, coding, size)
 
-    def long(self, numbers: Numbers, width: int, short: tuple[int, bytes]) -> tuple[int, bytes]:
-        """A stream whose shortest form so far is still long; `width` bytes hold the largest number."""
-        del numbers, width
-        return short
+    def long(self, numbers: Numbers, width: int, size: int, coding: int) -> bytes:
+        """Planes of a stream that takes `size` bytes in the best other form, empty where that is better."""
+        del numbers, width, size, coding
+        return b""
 
     def plane(self, plane: Bytes) -> bytes:
         """One byte of each number."""
@@ -114,9 +109,10 @@ class _Packed(_Form):
     def __init__(self) -> None:
         self._zstd = zstandard.ZstdCompressor(compression_params=PLAIN)
 
-    def long(self, numbers: Numbers, width: int, short: tuple[int, bytes]) -> tuple[int, bytes]:
+    def long(self, numbers: Numbers, width: int, size: int, coding: int) -> bytes:
+        del coding
         data = b"".join((bytes([width]), *map(self.plane, _planes(numbers, width))))
-        return (PLANES, data) if len(data) < len(short[1]) else short
+        return data if len(data) < size else b""
 
     def plane(self, plane: Bytes) -> bytes:
         if plane.min() == plane.max():
@@ -130,10 +126,10 @@ class _Packed(_Form):
 class _Open(_Form):
     """Long streams as planes that are not compressed: one frame over all follows."""
 
-    def long(self, numbers: Numbers, width: int, short: tuple[int, bytes]) -> tuple[int, bytes]:
-        if short[0] == RLE and len(short[1]) < len(numbers) // 8:
-            return short
-        return PLANES, b"".join((bytes([width]), *map(self.plane, _planes(numbers, width))))
+    def long(self, numbers: Numbers, width: int, size: int, coding: int) -> bytes:
+        if coding == RLE and size < len(numbers) // 8:
+            return b""
+        return b"".join((bytes([width]), *map(self.plane, _planes(numbers, width))))
 
 
 def _written(numbers: Numbers, coding: int, size: int) -> bytes:
