@@ -241,6 +241,11 @@ def problems(tag: Tag, steps: Sequence[Step]) -> list[str]:
             f"{kind} needs numbers, {tag.name} is {tag.type}: use on-change" for kind in kinds if kind not in allowed
         ]
     found += [f"{kind} drops readings, so it must be the last step" for kind in kinds[:-1] if kind in LOSSY]
+    found += [
+        f"with raw: false the steps behind {step.kind} get nothing"
+        for step in steps[:-1]
+        if (step.aggregate and not step.aggregate.raw) or (step.vibration and not step.vibration.raw)
+    ]
     found += [f"{kind} may stand only once" for kind in _ADDS_TAGS if kinds.count(kind) > 1]
     for step in steps:
         if step.deadband and step.deadband.percent is not None:

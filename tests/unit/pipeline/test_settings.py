@@ -110,6 +110,12 @@ def test_a_step_that_adds_tags_may_stand_once() -> None:
     assert problems(Tag("d", "t"), steps(one, one))
 
 
+def test_nothing_may_stand_behind_a_step_that_keeps_the_readings() -> None:
+    aggregate: dict[str, Any] = {"aggregate": {"every": "1s", "compute": ["min"], "raw": False}}
+    assert problems(Tag("d", "t"), steps(aggregate, {"on-change": {}}))
+    assert problems(Tag("d", "t"), steps({"median": {}}, aggregate)) == []
+
+
 def test_an_unusual_order_is_a_hint() -> None:
     chain = steps({"smooth": {"time_constant": "1s"}}, {"spike": {}})
     assert problems(Tag("d", "t"), chain) == []
