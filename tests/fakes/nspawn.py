@@ -88,7 +88,7 @@ class Machine:
                 start_new_session=True,
             )
         try:
-            self._init = int(self.wait(lambda: self._children(process.pid), "a first process"))
+            self._init = int(self.wait(lambda: self._first_process(process.pid), "a first process"))
             up = {"running", "degraded"}
             self.wait(lambda: self.run("systemctl", "is-system-running", check=False) in up, "the boot")
         except AssertionError:
@@ -113,9 +113,11 @@ class Machine:
         subprocess.run([*_APART, _SWEEP, "sweep", self._name], check=False)
 
     @staticmethod
-    def _children(pid: int) -> str:
+    def _first_process(container: int) -> str:
+        """The container's systemd; before it there is a helper of nspawn's for a moment."""
         try:
-            return Path(f"/proc/{pid}/task/{pid}/children").read_text().split(" ")[0].strip()
+            children = Path(f"/proc/{container}/task/{container}/children").read_text().split()
+            return next((pid for pid in children if Path(f"/proc/{pid}/comm").read_text() == "systemd\n"), "")
         except OSError:
             return ""
 

@@ -195,6 +195,51 @@ def test_the_debian_package(machine: Machine, plc: int, broker: Mosquitto) -> No
         raise
 
 
+PLAYBOOK = """
+- hosts: localhost
+  connection: local
+  vars:
+    gateway_wheelhouse: /media/wheels
+    gateway_version: "{version}"
+    gateway_config: /root/cell.yaml
+    gateway_settle: 2
+    gateway_secrets: {{spare: "{secret}"}}
+  roles: [gateway]
+"""
+
+
+def test_the_fleets_role(machine: Machine, plc: int, broker: Mosquitto, tmp_path: Path) -> None:
+    cell = Cell(machine, plc, broker)
+    shutil.copytree(TREE / "deploy/ansible", machine.root / "root/ansible")
+    packages = machine.root / "root/packages"
+    subprocess.run([sys.executable, "-m", "pip", "-q", "download", "-d", str(packages), "ansible-core"], check=True)
+    machine.run("python3", "-m", "venv", "/root/venv")
+    machine.run("/root/venv/bin/pip", "-q", "install", "--no-index", "--find-links", "/root/packages", "ansible-core")
+    machine.write("/root/cell.yaml", cell.config)
+    machine.write("/etc/gateway/secrets/mqtt", PASSWORD + "\n", 0o600)
+    machine.write("/etc/systemd/system/gateway.service.d/test.conf", DROP_IN)
+
+    def play(version: str, *, check: bool = True) -> str:
+        machine.write("/root/ansible/play.yml", PLAYBOOK.format(version=version, secret=PASSWORD))
+        home = ["env", "HOME=/root", "ANSIBLE_NOCOLOR=1", "ANSIBLE_ROLES_PATH=/root/ansible/roles"]
+        return machine.run(*home, "/root/venv/bin/ansible-playbook", "/root/ansible/play.yml", check=check)
+
+    first = play("9.0.0")
+    assert cell.active()
+    assert cell.release == "releases/9.0.0"
+    assert PASSWORD not in first
+    assert machine.run("stat", "-c", "%U %G %a", "/etc/gateway/secrets/spare") == "root gateway 640"
+    running = cell.pid
+    assert "changed=0" in play("9.0.0")
+    machine.write("/root/cell.yaml", cell.config.replace("every: 200ms", "every: 400ms"))
+    play("9.0.0")
+    machine.wait(lambda: "reloaded: 1 devices" in cell.journal(), "the reload")
+    assert cell.pid == running
+    assert "was taken back" in play("9.2.0", check=False)
+    assert cell.active()
+    assert cell.release == "releases/9.0.0"
+
+
 def installs_without_a_configuration(cell: Cell) -> None:
     answer = cell.machine.run(*INSTALL, "--version", "9.0.0")
     assert "nothing runs yet" in answer
@@ -277,7 +322,7 @@ def a_kill_costs_no_more_than_the_commit_interval(cell: Cell) -> None:
         seen = sorted(set(times(collector)))
     # 200 ms between readings, one second of commit interval, half a second until a block is sealed
     kept = [time for time in seen if killed_ms - 4000 < time < killed_ms]
-    assert kept
+    assert kept, [round(time - killed_ms) for time in seen[:100]]
     assert max(kept) > killed_ms - 2500
     assert max(after - before for before, after in itertools.pairwise(kept)) < 1000
 
