@@ -62,7 +62,7 @@ class Parking(Generic[T]):
         return True
 
     def knock(self, now: float) -> T | None:
-        """The oldest item of a topic that is due for another try; taken out, `refuse` or `accept` must follow."""
+        """The oldest item of a topic that is due for another try; taken out, `refuse`, `accept` or `back` must follow."""
         for topic in self._topics.values():
             if topic.retry <= now and not topic.knocking and topic.items:
                 topic.knocking = True
@@ -71,6 +71,13 @@ class Parking(Generic[T]):
                 self.used -= size
                 return item
         return None
+
+    def back(self, name: str, item: T, size: int) -> None:
+        """What `knock` gave could not be handed over: it knocks again at once."""
+        topic = self._topics[name]
+        topic.knocking = False
+        topic.items.append((item, size))
+        self.used += size
 
     def accept(self, name: str) -> tuple[list[T], bool]:
         """The broker took a message of the topic: all its items in order, and whether some weren't kept."""

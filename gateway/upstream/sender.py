@@ -27,7 +27,7 @@ from gateway.errors import LinkError
 from gateway.runtime.clock import Clock
 from gateway.runtime.counters import UpstreamCounters
 from gateway.runtime.supervise import Link
-from gateway.upstream.message import Incoming
+from gateway.upstream.message import Incoming, Message
 from gateway.upstream.outbox import Outbox
 from gateway.upstream.parking import Parking
 from gateway.upstream.payload import Payload
@@ -156,15 +156,21 @@ class Sender:
 
     def _publish(self, session: Session) -> None:
         now = asyncio.get_running_loop().time()
-        while (message := self.outbox.first()) is not None and self._send(session, self._progress.single(message), now):
+        while (message := self.outbox.first()) is not None:
+            if self._too_large(message):
+                self._warn(
+                    message.topic, f"{message.topic} can't be sent: larger than the broker's Maximum Packet Size"
+                )
+            elif not self._send(session, self._progress.single(message), now):
+                return
             self.outbox.drop_first()
-        if message is not None:
-            return
         while self._window.has_room(1) and (knocking := self._parking.knock(now)) is not None:
-            self._send(session, knocking, now)
+            if not self._send(session, knocking, now):
+                self._parking.back(knocking.message.topic, knocking, knocking.message.size)
+                break
         while self._ready:
             item = self._ready[0]
-            if self._packet_limit is not None and item.message.size > self._packet_limit:
+            if self._too_large(item.message):
                 self._shed(item, "a single reading is larger than the broker's Maximum Packet Size")
             elif item.message.topic in self._parking:
                 self._park(item)
@@ -172,6 +178,9 @@ class Sender:
                 break
             self._ready.popleft()
         self._counters.in_flight = len(self._window)
+
+    def _too_large(self, message: Message) -> bool:
+        return self._packet_limit is not None and message.size > self._packet_limit
 
     def _send(self, session: Session, item: Item, now: float) -> bool:
         size = item.message.size

@@ -7,8 +7,11 @@ import itertools
 import json
 import logging
 
+import numpy as np
 import pytest
 
+from gateway.block import Block, BlockId
+from gateway.readings import Readings, Tag, TagTable
 from gateway.runtime.supervise import Backoff
 from gateway.upstream import session as session_module
 from gateway.upstream import upstream as upstream_module
@@ -17,7 +20,7 @@ from gateway.upstream.session import Session
 from gateway.upstream.settings import Tls, parse_endpoint
 from tests.fakes.broker import PUBLISH, Publish, ScriptedBroker, packet, publish_packet
 from tests.fakes.upstream.certificates import Authority
-from tests.fakes.upstream.delivery import FakeDelivery, block, event_block, plant
+from tests.fakes.upstream.delivery import STAMP, START_NS, FakeDelivery, block, event_block, plant
 from tests.fakes.upstream.running import running
 from tests.fakes.waiting import until
 
@@ -110,6 +113,37 @@ async def test_large_blocks_go_in_parts_below_the_maximum_packet_size() -> None:
         assert [part["part"] for part in first] == list(range(len(first)))
         values = sorted(reading["value"] for part in parts for reading in part["readings"])
         assert values == [row / 8 for row in range(100)]
+
+
+async def test_a_dictionary_the_broker_can_not_take_holds_up_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async with ScriptedBroker(connack_properties=b"\x27" + (1500).to_bytes(4, "big")) as broker:
+        small, large = plant(), plant(2, 100)
+        delivery = FakeDelivery([block(0, small), block(1, large)])
+        async with running(broker.url, delivery, format="columns"):
+            await until(lambda: not delivery.left)
+        dictionaries = [publish for publish in broker.published if "/dictionary/" in publish.topic]
+        assert [publish.topic for publish in dictionaries] == [f"cell/dictionary/{small.digest}"]
+        assert dictionaries[0].retain
+        assert broker.connections == 1
+    assert any(large.digest in record.message for record in caplog.records)
+
+
+async def test_a_reading_the_broker_can_not_take_holds_up_nothing() -> None:
+    async with ScriptedBroker(connack_properties=b"\x27" + (600).to_bytes(4, "big")) as broker:
+        table = TagTable([Tag("d0", "t0"), Tag("d0", "text", "string")])
+        readings = Readings(
+            np.array([0, 1], np.uint32),
+            np.full(2, START_NS),
+            np.array([1.0, 7.0]),
+            np.zeros(2, np.uint8),
+            {7: "x" * 900},
+        )
+        whole = Block(BlockId("9f2c61", 0), table, readings, (), STAMP, START_NS)
+        delivery = FakeDelivery([whole, block(1, TABLE)])
+        async with running(broker.url, delivery, table=table, patience=0.1) as up:
+            await until(lambda: delivery.left == [whole.id])
+            assert up.counters.readings == 7  # its other reading too
+        assert broker.connections == 1
 
 
 @pytest.mark.parametrize(("code", "name"), [(0x87, "Not authorized"), (0x90, "Topic name invalid")])

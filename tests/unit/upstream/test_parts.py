@@ -143,6 +143,15 @@ def test_a_refused_topic_knocks_each_minute_with_its_oldest_message() -> None:
     assert ("t" in lot, lot.used, len(lot)) == (False, 0, 0)
 
 
+def test_what_could_not_be_handed_over_knocks_again_at_once() -> None:
+    lot = parked()
+    first = lot.knock(60.0)
+    assert first == 1
+    lot.back("t", first, 10)
+    assert lot.used == 30
+    assert lot.knock(60.0) == 1
+
+
 def test_other_refusals_are_tried_again_soon_then_slower() -> None:
     lot: Parking[int] = Parking(lambda item: item)
     lot.refuse("t", 0x97, 0.0)
