@@ -62,7 +62,7 @@ class Parking(Generic[T]):
         return True
 
     def knock(self, now: float) -> T | None:
-        """The oldest item of a topic that is due for another try; taken out, `refuse`, `accept` or `back` must follow."""
+        """The oldest item of a topic that is due, taken out; `refuse`, `accept` or `back` must follow."""
         for topic in self._topics.values():
             if topic.retry <= now and not topic.knocking and topic.items:
                 topic.knocking = True
