@@ -34,7 +34,7 @@ TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS context(id INTEGER PRIMARY KEY, machine TEXT NOT NULL, dictionary TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS dictionary(digest TEXT PRIMARY KEY, json BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS upstream(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
-    "CREATE TABLE IF NOT EXISTS kept(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS kept(key TEXT PRIMARY KEY, value BLOB NOT NULL, until_ns INTEGER) WITHOUT ROWID",
 )
 
 
@@ -78,6 +78,8 @@ class Changes:
     rewrite: Sequence[Insert] = ()  # takes the place of what has the same number
     insert: Sequence[Insert] = ()
     keep: Mapping[str, bytes | None] = field(default_factory=dict)  # None: forget the key
+    until: Mapping[str, int] = field(default_factory=dict)  # UTC ns when a kept key may go; others stay for good
+    expired_ns: int = 0  # kept keys that ran out before this go
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,9 +134,12 @@ class Spool:
 
     # values of other stages
 
-    async def remember(self, key: str, value: bytes) -> None:
-        """Keep a small value over restarts; on disk when this returns, or as soon as the disk can be used."""
-        await self._writer.remember(key, value)
+    async def remember(self, key: str, value: bytes, until_ns: int | None = None) -> None:
+        """Keep a small value over restarts; on disk when this returns, or as soon as the disk can be used.
+
+        With `until_ns` (UTC) it may be forgotten after that time.
+        """
+        await self._writer.remember(key, value, until_ns)
 
     async def recall(self, key: str) -> bytes | None:
         """A value that was kept; None where there is none or the disk can't be read."""

@@ -226,7 +226,9 @@ class Store:
                 if value is None:
                     db.execute("DELETE FROM kept WHERE key = ?", (key,))
                 else:
-                    db.execute("INSERT OR REPLACE INTO kept VALUES(?, ?)", (key, value))
+                    db.execute("INSERT OR REPLACE INTO kept VALUES(?, ?, ?)", (key, value, changes.until.get(key)))
+            if changes.expired_ns:
+                db.execute("DELETE FROM kept WHERE until_ns < ?", (changes.expired_ns,))
         self._blocks = blocks
 
     @contextmanager

@@ -51,6 +51,7 @@ class Writer:
         self._one = asyncio.Lock()
         self._times = _Times()
         self._unkept: dict[str, bytes] = {}
+        self._until: dict[str, int] = {}
         self._forgotten: list[tuple[str, int]] = []
         self._damaged: dict[int, tuple[Stored, frozenset[str]]] = {}
         self._ledger_kept = b""
@@ -94,17 +95,24 @@ class Writer:
         self._damaged[stored.seq] = (stored, pending)
         self._stock.changed.set()
 
-    async def remember(self, key: str, value: bytes) -> None:
+    async def remember(self, key: str, value: bytes, until_ns: int | None = None) -> None:
         """See `Spool.remember`."""
         self._unkept[key] = value
+        if until_ns is not None:
+            self._until[key] = until_ns
         if not self._keeper.ready:
             return
+        until = {} if until_ns is None else {key: until_ns}
         try:
-            await self._keeper.apply(Changes(keep={key: value}))
+            await self._keeper.apply(Changes(keep={key: value}, until=until, expired_ns=self._stock.clock.now_ns()))
         except SpoolError:
             return
+        self._is_kept(key, value)
+
+    def _is_kept(self, key: str, value: bytes | None) -> None:
         if self._unkept.get(key) is value:
-            del self._unkept[key]
+            self._unkept.pop(key, None)
+            self._until.pop(key, None)
 
     async def recall(self, key: str) -> bytes | None:
         """See `Spool.recall`."""
@@ -255,7 +263,7 @@ class Writer:
         if not (delete or rewritten or inserts or acked or keep or alive):
             return
         keep[ALIVE] = stock.clock.now_ns().to_bytes(8, "little")
-        changes = Changes([stored.seq for stored in delete], acked, rewritten, inserts, keep)
+        changes = Changes([stored.seq for stored in delete], acked, rewritten, inserts, keep, dict(self._until))
         gone = {*changes.delete, *(insert.seq for insert in rewritten)}
         stock.doomed.update(gone)
         for entry in entries:
@@ -276,8 +284,7 @@ class Writer:
         stock = self._stock
         self._ledger_kept, self._times.alive, self._times.acked = ledger, now, None
         for key, value in changes.keep.items():
-            if self._unkept.get(key) is value:
-                self._unkept.pop(key, None)
+            self._is_kept(key, value)
         for entry in entries:
             stock.front.remove(entry.seq)
         if entries:

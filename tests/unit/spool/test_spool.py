@@ -516,6 +516,21 @@ async def test_small_values_are_kept_over_restarts_and_crashes(tmp_path: Path) -
         assert await spool.recall("bdSeq") == b"\x08"
 
 
+async def test_values_that_ran_out_are_forgotten(tmp_path: Path) -> None:
+    hand = HandClock()
+    async with make(tmp_path / "s.db", clock=hand.clock) as spool:
+        for number in range(50):
+            await spool.remember(f"command-{number}", b"done", hand.wall_ns + 10**9)
+            hand.pass_time(0.1)
+        assert await spool.recall("command-49") == b"done"
+        assert await spool.recall("command-3") is None
+        await spool.remember("bdSeq", b"\x01")
+        hand.pass_time(86400)
+        await spool.remember("command-50", b"done", hand.wall_ns + 10**9)
+        assert await spool.recall("command-49") is None
+        assert await spool.recall("bdSeq") == b"\x01"
+
+
 # time
 
 
