@@ -58,7 +58,7 @@ class Health:
 class ProbeShare:
     """Bounds the part of a bus's time that probes of dead units may take while others live."""
 
-    share: float = 0.05
+    share: float = 0.03
     free_at: float = 0.0
 
     def spent(self, seconds: float, now: float) -> None:

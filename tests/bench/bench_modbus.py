@@ -14,9 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -227,18 +228,35 @@ def best(work: Callable[[], object], rounds: int = 200) -> float:
     return min(took) * 1e6
 
 
+def in_c(program: Path, port: int, count: int) -> dict[str, float]:
+    """The same requests by libmodbus."""
+    command = [str(program), "ask", str(port), str(count), str(BLOCK)]
+    per_s, cpu_us = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return {"requests_per_s": float(per_s), "cpu_us": float(cpu_us)}
+
+
+def run(
+    work: Callable[[int, int, int], Coroutine[Any, Any, dict[str, float]]], port: int, depth: int, count: int
+) -> dict[str, float]:
+    """One round on an event loop of its own."""
+    return asyncio.run(work(port, depth, count))
+
+
+def quietest(work: Callable[[], dict[str, float]], rounds: int = 3) -> dict[str, float]:
+    """The fastest of some rounds: what else the machine does is not ours."""
+    return max((work() for _ in range(rounds)), key=lambda figures: figures["requests_per_s"])
+
+
 def measured(count: int, seconds: float) -> dict[str, dict[str, float]]:
     """Everything, in the order of the table."""
     rows: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder, peer(Path(folder)) as (program, port):
-        command = [str(program), "ask", str(port), str(count), str(BLOCK)]
-        per_s, cpu_us = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-        rows["libmodbus in C, 1 in flight"] = {"requests_per_s": float(per_s), "cpu_us": float(cpu_us)}
+        rows["libmodbus in C, 1 in flight"] = quietest(lambda: in_c(program, port, count))
         for depth in (1, 4, 8, 16):
             name = "pymodbus" if depth == 1 else "pipelined"
-            rows[f"{name}, {depth} in flight"] = asyncio.run(requests(port, depth, count))
+            rows[f"{name}, {depth} in flight"] = quietest(partial(run, requests, port, depth, count))
         for depth in (1, 8, 16):
-            rows[f"whole polls, {depth} in flight"] = asyncio.run(polls(port, depth, count))
+            rows[f"whole polls, {depth} in flight"] = quietest(partial(run, polls, port, depth, count))
         rows["10,000 registers each second"] = asyncio.run(grid(port, seconds))
         rows["serial, 1 of 8 units dead"] = asyncio.run(isolation(Path(folder), 2 * seconds))
     rows["decoder"] = decoder()
@@ -248,7 +266,7 @@ def measured(count: int, seconds: float) -> dict[str, dict[str, float]]:
 def main() -> int:
     """Measure, print a table, write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=20_000)
+    parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
