@@ -136,7 +136,7 @@ class _Reader:
             settings, driver = self._connection(name, raw, known)
             if settings is None or driver is None:
                 continue
-            every = {device: model.every or default for device, model in settings.devices.items()}
+            every = {name: default if model.every is None else model.every for name, model in settings.devices.items()}
             for severity, place, text in settings.findings(every):
                 self._findings.note(severity, ("connections", name, *place), text)
             buses[name] = Bus(name, driver, settings, every)
