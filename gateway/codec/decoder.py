@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import zstandard
 from numpy.typing import NDArray
 
 from gateway.codec.layout import (
@@ -20,18 +19,15 @@ from gateway.codec.layout import (
     LAST_MODE,
     LENGTHS,
     MANTISSAS,
-    MAX_BODY,
     MAX_ROWS,
     MODES,
     NAN_BITS,
     NEAR,
     NEAR_SECOND,
-    NIBBLES,
     NULLS,
     POWERS,
     QUALITY,
     REALS,
-    RLE,
     SECOND,
     STEPS,
     TEXT,
@@ -39,19 +35,15 @@ from gateway.codec.layout import (
     TIMES,
     UNIT_MASK,
     UNITS_NS,
-    VARINT,
     ZSTD,
 )
+from gateway.codec.source import Numbers, Source, inflated
 from gateway.codec.texts import read_texts, read_varint
 from gateway.errors import CodecError
 from gateway.readings import NO_TEXTS, Readings
 
-Numbers = NDArray[np.uint64]
 Whole = NDArray[np.int64]
 
-_FEW = 40  # numbers: up to here a loop is quicker than array operations
-_WORD = 0xFFFF_FFFF_FFFF_FFFF
-_LAST_SHIFT = 63
 _KNOWN_FLAGS = UNIT_MASK | ZSTD | NULLS | QUALITY | TEXTS | REALS
 
 
@@ -64,123 +56,11 @@ def decode(body: bytes, at: int) -> Readings:
         raise CodecError("unknown flags")
     if flags & ZSTD:
         length, at = read_varint(body, at + 1)
-        return _decode(_Source(_inflated(body[at:], length), 0), flags)
-    return _decode(_Source(body, at + 1), flags)
+        return _decode(Source(inflated(body[at:], length), 0), flags)
+    return _decode(Source(body, at + 1), flags)
 
 
-def _inflated(packed: bytes, length: int) -> bytes:
-    if length > MAX_BODY:
-        raise CodecError("larger than a block may be")
-    try:
-        plain = zstandard.ZstdDecompressor().decompress(packed, max_output_size=length)
-    except zstandard.ZstdError as error:
-        raise CodecError(f"not decompressed: {error}") from error
-    if len(plain) != length:
-        raise CodecError("not as long as it says")
-    return plain
-
-
-@dataclass(slots=True)
-class _Source:
-    """Bytes, and how far they are read."""
-
-    body: bytes
-    at: int
-
-    def varint(self) -> int:
-        number, self.at = read_varint(self.body, self.at)
-        return number
-
-    def take(self, count: int) -> NDArray[np.uint8]:
-        if count > len(self.body) - self.at:
-            raise CodecError("shorter than it says")
-        found = np.frombuffer(self.body, np.uint8, count, self.at)
-        self.at += count
-        return found
-
-    def varints(self, count: int) -> Numbers:
-        if count > len(self.body) - self.at:
-            raise CodecError("more numbers than bytes")
-        if count <= _FEW:
-            return self._few(count)
-        ahead = np.frombuffer(self.body, np.uint8, min(10 * count, len(self.body) - self.at), self.at)
-        ends = np.flatnonzero(ahead < 0x80)[:count] + 1
-        if len(ends) < count:
-            raise CodecError("ends in a number")
-        starts = np.concatenate(([0], ends[:-1])) if count else ends
-        lengths = ends - starts
-        longest = int(lengths.max()) if count else 0
-        if longest > 10:
-            raise CodecError("a number is too long")
-        found = np.zeros(count, np.uint64)
-        for place in range(longest):
-            has = lengths > place
-            digits = ahead[starts[has] + place].astype(np.uint64) & np.uint64(0x7F)
-            found[has] |= digits << np.uint64(7 * place)
-        self.at += int(ends[-1]) if count else 0
-        return found
-
-    def _few(self, count: int) -> Numbers:
-        body, at, end = self.body, self.at, len(self.body)
-        found = []
-        for _ in range(count):
-            number = shift = 0
-            while True:
-                if at >= end or shift > _LAST_SHIFT:
-                    raise CodecError("ends in a number, or a number is too long")
-                byte = body[at]
-                at += 1
-                number |= (byte & 0x7F) << shift
-                if byte < 0x80:
-                    break
-                shift += 7
-            found.append(number & _WORD)
-        self.at = at
-        return np.array(found, np.uint64)
-
-    def pairs(self, count: int) -> Numbers:
-        """Runs of equal numbers: how many runs, then (number, times - 1) each; `count` numbers in all."""
-        runs = self.varint()
-        if runs > count:
-            raise CodecError("more runs than numbers")
-        both = self.varints(2 * runs)
-        times = both[1::2]
-        if runs and int(times.max()) >= count:
-            raise CodecError("runs longer than the stream")
-        if int(times.sum()) + runs != count:
-            raise CodecError("runs don't make up the stream")
-        return np.repeat(both[0::2], times.astype(np.int64) + 1)
-
-    def stream(self, coding: int, count: int) -> Numbers:
-        if coding == VARINT:
-            return self.varints(count)
-        if coding == RLE:
-            return self.pairs(count)
-        if coding == NIBBLES:
-            packed = self.take((count + 1) // 2)
-            return np.stack((packed & 15, packed >> 4), axis=1).reshape(-1)[:count].astype(np.uint64)
-        (width,) = self.take(1).tolist()
-        if not 1 <= width <= 8:
-            raise CodecError("numbers of an impossible width")
-        return self.planes(count, width)
-
-    def planes(self, count: int, width: int) -> Numbers:
-        """`width` planes: each as it is, as a zstd frame (shorter than its numbers are), or one byte for all (0)."""
-        wide = np.zeros((count, 8), np.uint8)
-        for place in range(width):
-            size = self.varint()
-            if size == 0:
-                wide[:, place] = self.take(1)[0]
-            elif size == count:
-                wide[:, place] = self.take(count)
-            elif size < count:
-                wide[:, place] = np.frombuffer(_inflated(self.take(size).tobytes(), count), np.uint8)
-            else:
-                raise CodecError("a plane larger than its numbers")
-        return wide.reshape(-1).view("<u8").astype(np.uint64, copy=False)
-
-
-def _decode(source: _Source, flags: int) -> Readings:
+def _decode(source: Source, flags: int) -> Readings:
     word = int.from_bytes(source.take(2).tobytes(), "little")
     rows, runs, distinct, first = source.varint(), source.varint(), source.varint(), source.varint()
     if rows > MAX_ROWS or runs > rows or distinct > rows or word >> 14:
@@ -301,7 +181,7 @@ def _segments(steps: Whole, starts: NDArray[np.intp], sizes: NDArray[np.intp]) -
     return found
 
 
-def _floats(source: _Source, count: int, width: int) -> NDArray[np.float64]:
+def _floats(source: Source, count: int, width: int) -> NDArray[np.float64]:
     if source.varint() != count:
         raise CodecError("values are missing")
     bits = np.bitwise_xor.accumulate(source.planes(count, width)) if count else np.empty(0, np.uint64)

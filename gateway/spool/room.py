@@ -19,6 +19,7 @@ from gateway.spool.thinning import split
 FRONT_BYTES: Final = 64 << 20  # in memory, when the disk can't be used
 SLACK: Final = 8 * PAGE  # what trees and small tables may grow in one transaction
 PIECES: Final = 64  # room is made in pieces of this fraction, so that one event tells of many blocks
+PIECE_BYTES: Final = 512 << 10  # and of at most this size, so that a commit doesn't wait for long
 SANE_NS: Final = 1_577_836_800_000_000_000  # 2020: an older reading was taken before the clock was set
 
 
@@ -29,10 +30,11 @@ class Room:
         self._stock = stock
         self._keeper = keeper
         self._front_bytes = min(FRONT_BYTES, stock.settings.max_size)
+        self._piece = min(stock.settings.max_size // PIECES, PIECE_BYTES)
         self._thinned = FIRST  # where thinning goes on
 
     async def too_old(self) -> list[Stored]:
-        """Blocks on disk that `max_age` ends; nothing while nobody knows what time it is."""
+        """A piece of the blocks on disk that `max_age` ends; nothing while nobody knows what time it is."""
         stock = self._stock
         if not stock.clock.stamp.synchronised:
             return []
@@ -41,7 +43,7 @@ class Room:
         for entry in [entry for entry in stock.front if entry.seq not in offered]:
             if SANE_NS <= _first_ns(entry.block) < limit:
                 self._lose_entry(entry, "spool_age")
-        found = await self._keeper.oldest(stock.settings.max_size, FIRST, offered, limit)
+        found = await self._keeper.oldest(PIECE_BYTES, FIRST, offered | stock.doomed, limit)
         return self._lose([stored for stored in found if stored.first_ns >= SANE_NS], "spool_age")
 
     async def make(self, inserts: list[Insert], delete: list[Stored]) -> tuple[list[Stored], list[Insert]]:
@@ -56,7 +58,7 @@ class Room:
         if settings.when_full == "drop-newest":
             self._refuse(inserts)
             return [], []
-        size, gone, again = max(missing, settings.max_size // PIECES), list[Stored](), list[Insert]()
+        size, gone, again = max(missing, self._piece), list[Stored](), list[Insert]()
         if settings.when_full == "thin":
             gone, again, freed = await self._thin(2 * size)
             missing -= freed
@@ -75,6 +77,7 @@ class Room:
         return gone, again
 
     async def _drop(self, size: int, least: int, known: frozenset[int]) -> list[Stored]:
+        known |= self._stock.doomed
         victims = await self._keeper.oldest(size, FIRST, known | self._stock.offered())
         gone = self._lose(victims, "spool_full")
         freed = sum(stored.size for stored in gone)
@@ -92,7 +95,7 @@ class Room:
                 self._lose_entry(entry, "spool_full")
 
     async def _thin(self, size: int) -> tuple[list[Stored], list[Insert], int]:
-        found = await self._keeper.oldest(size, self._thinned, self._stock.offered())
+        found = await self._keeper.oldest(size, self._thinned, self._stock.offered() | self._stock.doomed)
         # The oldest half is thinned again and again, the newest half stays as it is.
         middle = self._keeper.last - self._keeper.usage.blocks // 2
         self._thinned = found[-1].seq if found and found[-1].seq < middle else FIRST

@@ -54,6 +54,8 @@ class Writer:
         self._until: dict[str, int] = {}
         self._forgotten: list[tuple[str, int]] = []
         self._damaged: dict[int, tuple[Stored, frozenset[str]]] = {}
+        self._delete: list[Stored] = []  # counted as lost
+        self._rewrite: list[Insert] = []  # thinned, the rest counted as lost
         self._ledger_kept = b""
         self._taken_over = False
 
@@ -163,10 +165,11 @@ class Writer:
         write = min(
             self._commit_due(),
             inf if times.acked is None else times.acked + stock.settings.commit_interval,
-            now if self._damaged or self._forgotten or self._unkept else inf,
+            now if self._damaged or self._delete or self._rewrite or self._forgotten or self._unkept else inf,
         )
-        aged = times.aged + self._age_every() if len(stock.front) or keeper.usage.blocks else inf
-        return min(tell, max(write, keeper.retry_at) if keeper.full else write, aged, times.alive + ALIVE_EVERY_S)
+        aged = times.aged + self._age_every() if keeper.usage.blocks and not keeper.full else inf
+        due = min(write, aged, times.alive + ALIVE_EVERY_S)
+        return min(tell, max(due, keeper.retry_at) if keeper.full else due)
 
     def _commit_due(self) -> float:
         oldest = self._stock.front.first()
@@ -220,27 +223,34 @@ class Writer:
         while self._forgotten:
             await self._keeper.forget(*self._forgotten[0])
             del self._forgotten[0]
-        delete = self._condemn()
+        self._condemn()
         if self._times.aged + self._age_every() <= now:
-            self._times.aged = now
-            delete += await self._room.too_old()
-        rewritten: list[Insert] = []
+            old = await self._room.too_old()
+            self._times.aged = -inf if old else now  # there may be more
+            self._drop(old)
         inserts: list[Insert] = []
-        if not old_only or delete or self._commit_due() <= now:
+        if not old_only or self._delete or self._commit_due() <= now:
             inserts = await self._encode(list(stock.front))
-            more, rewritten = await self._room.make(inserts, delete)
-            delete += more
-            if stock.ledger and (delete or rewritten or not old_only):
+            gone, again = await self._room.make(inserts, self._delete)
+            self._drop(gone, again)
+            if stock.ledger and (self._delete or self._rewrite or not old_only):
                 stock.tell_losses()
                 known = {insert.seq for insert in inserts}
                 inserts += await self._encode([entry for entry in stock.front if entry.seq not in known])
-        await self._write(delete, rewritten, inserts, now)
+        await self._write(inserts, now)
 
-    def _condemn(self) -> list[Stored]:
+    def _drop(self, gone: Sequence[Stored], again: Sequence[Insert] = ()) -> None:
+        """What is counted as lost goes with the next transaction that succeeds, and isn't offered until then."""
+        self._delete += gone
+        self._rewrite += again
+        self._stock.doomed.update(stored.seq for stored in gone)
+        self._stock.doomed.update(insert.seq for insert in again)
+
+    def _condemn(self) -> None:
         damaged, self._damaged = self._damaged, {}
         for stored, pending in damaged.values():
             self._room.lose_damaged(stored, pending)
-        return [stored for stored, _ in damaged.values()]
+        self._drop([stored for stored, _ in damaged.values()])
 
     async def _encode(self, entries: Sequence[Entry]) -> list[Insert]:
         if not entries:
@@ -249,8 +259,8 @@ class Writer:
         records = await self._keeper.work(lambda: [record.encode(block) for block in blocks])
         return [Insert(e.seq, e.block, e.pending, data) for e, data in zip(entries, records, strict=True)]
 
-    async def _write(self, delete: list[Stored], rewritten: list[Insert], inserts: list[Insert], now: float) -> None:
-        stock = self._stock
+    async def _write(self, inserts: list[Insert], now: float) -> None:
+        stock, delete, rewrite = self._stock, list(self._delete), list(self._rewrite)
         entries = [entry for insert in inserts if (entry := stock.front.get(insert.seq)) is not None]
         needed = {entry.seq: entry.pending for entry in entries}
         inserts = [replace(insert, pending=needed[insert.seq]) for insert in inserts if insert.seq in needed]
@@ -260,19 +270,17 @@ class Writer:
         if ledger != self._ledger_kept:
             keep[LEDGER] = ledger or None
         alive = self._times.alive + ALIVE_EVERY_S <= now
-        if not (delete or rewritten or inserts or acked or keep or alive):
+        if not (delete or rewrite or inserts or acked or keep or alive):
             return
         keep[ALIVE] = stock.clock.now_ns().to_bytes(8, "little")
-        changes = Changes([stored.seq for stored in delete], acked, rewritten, inserts, keep, dict(self._until))
-        gone = {*changes.delete, *(insert.seq for insert in rewritten)}
-        stock.doomed.update(gone)
+        gone = [stored.seq for stored in delete]
+        changes = Changes(gone, acked, rewrite, inserts, keep, dict(self._until))
         for entry in entries:
             entry.storing = True
         try:
             await self._keeper.apply(changes)
             self._settle(changes, entries, ledger, now)
         finally:
-            stock.doomed.difference_update(gone)
             for entry in entries:
                 entry.storing = False
                 if not entry.pending:
@@ -283,6 +291,10 @@ class Writer:
     def _settle(self, changes: Changes, entries: list[Entry], ledger: bytes, now: float) -> None:
         stock = self._stock
         self._ledger_kept, self._times.alive, self._times.acked = ledger, now, None
+        done = {*changes.delete, *(insert.seq for insert in changes.rewrite)}
+        self._delete = [stored for stored in self._delete if stored.seq not in done]
+        self._rewrite = [insert for insert in self._rewrite if insert.seq not in done]
+        stock.doomed.difference_update(done)
         for key, value in changes.keep.items():
             self._is_kept(key, value)
         for entry in entries:
@@ -294,6 +306,6 @@ class Writer:
             for seq in changes.acked.get(name, ()):
                 delivery.acked.pop(seq, None)
             delivery.disk_oldest_ns = self._keeper.usage.oldest_ns.get(name, 0)
-            if changes.delete or changes.rewrite:
-                delivery.purge((*changes.delete, *(insert.seq for insert in changes.rewrite)))
+            if done:
+                delivery.purge(done)
                 delivery.look_again()

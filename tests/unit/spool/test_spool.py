@@ -11,6 +11,8 @@ from gateway.block import BlockId
 from gateway.readings import Quality, Readings, Tag, TagTable, text_hash
 from gateway.runtime.counters import SpoolCounters
 from gateway.spool import InUseError, Spool
+from gateway.spool.schema import Changes
+from gateway.spool.store import FullError, Store
 from tests.fakes.spool import (
     START_NS,
     TABLE,
@@ -392,7 +394,7 @@ async def test_a_crash_between_counting_and_telling_forgets_no_loss(tmp_path: Pa
         spool.seal()
         await spool._writer.commit(old_only=False)
     spool._stock.ledger.add("spool_full", frozenset({"plant"}), {"press.t1": 7}, START_NS, START_NS)
-    await spool._writer._write([], [], [], 0.0)  # the ledger alone
+    await spool._writer._write([], 0.0)  # the ledger alone
     await crash(spool)
     async with make(tmp_path / "s.db") as again:
         await again.commit()
@@ -588,3 +590,43 @@ async def test_the_backlog_knows_its_oldest_reading(tmp_path: Path) -> None:
         plant.acknowledge(await take(plant))
         await spool.commit()
         assert plant.oldest_ns == START_NS + 10**9
+
+
+async def test_many_old_blocks_go_piece_by_piece(tmp_path: Path) -> None:
+    hand = HandClock()
+    async with make(tmp_path / "s.db", clock=hand.clock, max_age="1h") as spool:
+        for number in range(60):
+            spool.append(readings(noise(2500, number), hand.wall_ns))
+            await spool.commit()
+        hand.pass_time(90_000)
+        spool._writer._times.aged = -1e9
+        rounds = 0
+        while spool._stock.counters.lost["spool_age"] < 60 * 2500:
+            await spool.commit()
+            rounds += 1
+        assert rounds > 1
+        found = await drain(spool.delivery("plant"), spool)
+        assert values_of(found) == []
+        assert sum(event["count"] for event in events_of(found)) == 60 * 2500
+
+
+@pytest.mark.parametrize("policy", ["drop-oldest", "thin"])
+async def test_a_drop_that_could_not_be_written_is_counted_once(
+    tmp_path: Path, policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with make(tmp_path / "s.db", max_size="256KiB", when_full=policy) as spool:
+        total = await fill(spool, 9)
+        with monkeypatch.context() as patch:
+
+            def fails(store: Store, changes: Changes) -> None:
+                raise FullError("no space left on the device")
+
+            patch.setattr(Store, "_transact", fails)
+            for number in range(3):
+                spool.append(readings(noise(2500, 50 + number)))
+                await spool.commit()
+        total += 3 * 2500 + await fill(spool, 5)
+        found = await drain(spool.delivery("plant"), spool)
+        lost = sum(event["count"] for event in events_of(found))
+        assert lost > 0
+        assert len(values_of(found)) + lost == total
