@@ -7,7 +7,7 @@ cut at the edges of windows and never drawn across a bad row; the mean is the in
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,7 @@ _SECONDS: Final = 1e-9
 def _write(
     at: int,
     end: int,
-    partial: bool,
+    least: int,
     real: NDArray[np.float64],
     whole: NDArray[np.int64],
     outputs: NDArray[np.int64],
@@ -46,7 +46,7 @@ def _write(
     out_quality: QualityColumn,
     out: int,
 ) -> int:
-    """Put the running window's statistics out, stamped `end`, and empty it."""
+    """Put the running window's statistics out, stamped `end`, of quality `least` or worse, and empty it."""
     rows = whole[ROWS, at]
     if rows == 0:
         if whole[EMPTY, at] != 0 and 0 <= end - whole[SILENT, at] < whole[BAD_LONGEST, at]:
@@ -56,7 +56,7 @@ def _write(
     for number in range(STATISTICS):
         if outputs[number, at] < 0:
             continue
-        code = max(whole[WORST, at], _UNCERTAIN_STALE) if partial else whole[WORST, at]
+        code = max(whole[WORST, at], least)
         if number == COUNT:
             result = float(rows)
         elif rows == 0:
@@ -118,9 +118,11 @@ def aggregate(
     outputs i8[7, N]: the tag of each statistic, -1 where it isn't wanted. The out columns hold 15 n rows at least. A
     row from before the running window is left out, more than a window earlier it starts the windows anew.
     """
-    out = 0
+    complete: Any = np.int64(0)
+    partial: Any = np.int64(_UNCERTAIN_STALE)
+    out: Any = np.int64(0)  # one type everywhere: each literal would be a compile of its own
     for row in range(tag.size):
-        at = slot[tag[row]]
+        at: Any = np.int64(slot[tag[row]])
         t, v = time_ns[row], value[row]
         if at >= 0:
             every = whole[EVERY, at]
@@ -131,16 +133,18 @@ def aggregate(
                 if usable:
                     _draw(at, t, v, running, running + every, real, whole)
                 out = _write(
-                    at, running + every, False, real, whole, outputs, out_tag, out_time, out_value, out_quality, out
+                    at, running + every, complete, real, whole, outputs, out_tag, out_time, out_value, out_quality, out
                 )
                 if start > running + every:
-                    out = _write(at, start, False, real, whole, outputs, out_tag, out_time, out_value, out_quality, out)
+                    out = _write(
+                        at, start, complete, real, whole, outputs, out_tag, out_time, out_value, out_quality, out
+                    )
             elif whole[OPEN, at] != 0 and start < running - every:
                 if whole[ROWS, at] > 0:
                     out = _write(
                         at,
                         whole[BEFORE_TIME, at],
-                        True,
+                        partial,
                         real,
                         whole,
                         outputs,
@@ -178,7 +182,7 @@ def aggregate(
                 continue
         out_tag[out], out_time[out], out_value[out], out_quality[out] = tag[row], t, v, quality[row]
         out += 1
-    return out
+    return int(out)
 
 
 @kernel
@@ -194,18 +198,21 @@ def close(
     out_quality: QualityColumn,
 ) -> int:
     """Write the windows of these slots that ended by until_ns; returns the rows, at most 14 a slot."""
-    out = 0
+    complete: Any = np.int64(0)
+    out: Any = np.int64(0)
     for number in range(slots.size):
         at = slots[number]
         every, running = whole[EVERY, at], whole[START, at]
         start = until_ns // every * every
         if whole[OPEN, at] == 0 or start <= running:
             continue
-        out = _write(at, running + every, False, real, whole, outputs, out_tag, out_time, out_value, out_quality, out)
+        out = _write(
+            at, running + every, complete, real, whole, outputs, out_tag, out_time, out_value, out_quality, out
+        )
         if start > running + every:
-            out = _write(at, start, False, real, whole, outputs, out_tag, out_time, out_value, out_quality, out)
+            out = _write(at, start, complete, real, whole, outputs, out_tag, out_time, out_value, out_quality, out)
         whole[START, at] = start
-    return out
+    return int(out)
 
 
 @kernel
@@ -220,12 +227,13 @@ def flush(
     out_quality: QualityColumn,
 ) -> int:
     """Write what these slots' running windows hold, uncertain/stale and stamped with their last row, and forget it."""
-    out = 0
+    partial: Any = np.int64(_UNCERTAIN_STALE)
+    out: Any = np.int64(0)
     for number in range(slots.size):
         at = slots[number]
         if whole[OPEN, at] != 0 and whole[ROWS, at] > 0:
             end = whole[BEFORE_TIME, at]
-            out = _write(at, end, True, real, whole, outputs, out_tag, out_time, out_value, out_quality, out)
+            out = _write(at, end, partial, real, whole, outputs, out_tag, out_time, out_value, out_quality, out)
         whole[OPEN, at] = 0
         whole[CONNECTED, at] = 0
-    return out
+    return int(out)

@@ -14,7 +14,7 @@ after it are taken again. Nothing else is ever sent within a run, so each line w
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,6 +127,7 @@ def _finish(
     out: int,
 ) -> int:
     """Send what is pending, to the last row, and end the run."""
+    after: Any = np.int64(1)
     if whole[COUNT, at] == 1:
         whole[COUNT, at] = 0
         return _send(whole[NEWEST_TIME, at], real[NEWEST, at], at, real, whole, out_time, out_value, out)
@@ -134,7 +135,7 @@ def _finish(
         count = whole[COUNT, at]
         whole[COUNT, at] = 0
         out = _send(ring_time[at, 0], ring_value[at, 0], at, real, whole, out_time, out_value, out)
-        out = _settle(at, 1, count, real, whole, ring_time, ring_value, out_time, out_value, out)
+        out = _settle(at, after, count, real, whole, ring_time, ring_value, out_time, out_value, out)
     return out
 
 
@@ -160,9 +161,10 @@ def swing(
     ring_time i8[N, 16], ring_value f8[N, 16]; deviation f8[n]: where above 0, the tag's deviation from its next anchor
     on (f8[0]: none changes); the out columns hold n + 15 * (tags among the rows) rows at least.
     """
-    out = 0
+    out: Any = np.int64(0)  # one type everywhere: each literal would be a compile of its own
+    after: Any = np.int64(1)
     for row in range(tag.size):
-        at = slot[tag[row]]
+        at: Any = np.int64(slot[tag[row]])
         first = out
         t, v, code = time_ns[row], value[row], np.int64(quality[row])
         if at < 0:
@@ -210,7 +212,7 @@ def swing(
                         continue
                     whole[COUNT, at] = 0
                     out = _send(ring_time[at, 0], ring_value[at, 0], at, real, whole, out_time, out_value, out)
-                    out = _settle(at, 1, count, real, whole, ring_time, ring_value, out_time, out_value, out)
+                    out = _settle(at, after, count, real, whole, ring_time, ring_value, out_time, out_value, out)
                 else:
                     if count == 1:
                         ring_time[at, 0], ring_value[at, 0] = newest, last
@@ -231,7 +233,7 @@ def swing(
                 out = _send(t, v, at, real, whole, out_time, out_value, out)
         for sent in range(first, out):
             out_tag[sent], out_quality[sent] = tag[row], quality[row]
-    return out
+    return int(out)
 
 
 @kernel
@@ -248,7 +250,7 @@ def flush(
     out_quality: QualityColumn,
 ) -> int:
     """End the runs of these slots and write what was pending; tags u4[N] names the slots; returns the rows."""
-    out = 0
+    out: Any = np.int64(0)
     for number in range(slots.size):
         at = slots[number]
         first = out
@@ -257,4 +259,4 @@ def flush(
         for sent in range(first, out):
             out_tag[sent], out_quality[sent] = tags[at], code
         whole[CODE, at] = NOTHING
-    return out
+    return int(out)

@@ -7,7 +7,7 @@ as it is. Results hold only values that were read, so they add no digits.
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,9 +86,9 @@ def centre(
     Rings [N, widest window]; the out columns hold n + half the widest window * (tags among the rows) rows at least.
     """
     ordered = np.empty(ring_time.shape[1])
-    out = 0
+    out: Any = np.int64(0)  # one type everywhere: each literal would be a compile of its own
     for row in range(tag.size):
-        at = slot[tag[row]]
+        at: Any = np.int64(slot[tag[row]])
         v, t = value[row], time_ns[row]
         usable = quality[row] < _BAD and math.isfinite(v)
         if at >= 0:
@@ -136,7 +136,7 @@ def centre(
                 v = median
             out_tag[out], out_time[out], out_value[out], out_quality[out] = tag[row], ring_time[at, place], v, code
             out += 1
-    return out
+    return int(out)
 
 
 @kernel
@@ -153,7 +153,7 @@ def flush(
     out_quality: QualityColumn,
 ) -> int:
     """End the runs of these slots and write what waited; tags u4[N] names the slots; returns the rows."""
-    out = 0
+    out: Any = np.int64(0)
     for number in range(slots.size):
         at = slots[number]
         out = _release(
@@ -169,4 +169,4 @@ def flush(
             out_quality,
             out,
         )
-    return out
+    return int(out)
