@@ -33,6 +33,11 @@ class Room:
         self._piece = min(stock.settings.max_size // PIECES, PIECE_BYTES)
         self._thinned = FIRST  # where thinning goes on
 
+    def for_events(self) -> bool:
+        """Whether `loss` events may be made now: with drop-newest they would pile up on a full spool."""
+        settings = self._stock.settings
+        return settings.when_full != "drop-newest" or self._keeper.usage.bytes + SLACK < settings.max_size
+
     async def too_old(self) -> list[Stored]:
         """A piece of the blocks on disk that `max_age` ends; nothing while nobody knows what time it is."""
         stock = self._stock

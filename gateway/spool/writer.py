@@ -176,7 +176,9 @@ class Writer:
         return inf if oldest is None else oldest.arrived + AHEAD * self._stock.settings.commit_interval
 
     def _tell_due(self, now: float) -> float:
-        return max(now, self._times.told + self._times.tell_every) if self._stock.ledger else inf
+        if not self._stock.ledger or not self._room.for_events():
+            return inf  # the ledger is kept on disk meanwhile
+        return max(now, self._times.told + self._times.tell_every)
 
     def _age_every(self) -> float:
         return min(60.0, self._stock.settings.max_age / 10)
@@ -233,7 +235,7 @@ class Writer:
             inserts = await self._encode(list(stock.front))
             gone, again = await self._room.make(inserts, self._delete)
             self._drop(gone, again)
-            if stock.ledger and (self._delete or self._rewrite or not old_only):
+            if stock.ledger and self._room.for_events() and (self._delete or self._rewrite or not old_only):
                 stock.tell_losses()
                 known = {insert.seq for insert in inserts}
                 inserts += await self._encode([entry for entry in stock.front if entry.seq not in known])
