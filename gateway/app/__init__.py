@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 def run_daemon(file: Path) -> int:
     """Run the daemon until SIGTERM; the exit code. ConfigError and FileNotFoundError pass."""
-    from gateway.app.kernels import warm_kernels  # noqa: PLC0415  # the cache is chosen before numba is imported
+    from gateway.app.kernels import compile_aside, warm_kernels  # noqa: PLC0415  # the cache is chosen before numba is imported
     from gateway.config import load  # noqa: PLC0415
     from gateway.runtime.logs import configure  # noqa: PLC0415
     from gateway.runtime.systemd import Notifier  # noqa: PLC0415
@@ -26,6 +26,7 @@ def run_daemon(file: Path) -> int:
 
     async def main() -> None:
         async with notifier.extending():
+            await compile_aside()
             await asyncio.to_thread(warm_kernels)
         from gateway.app.daemon import serve  # noqa: PLC0415  # imports what uses kernels
 

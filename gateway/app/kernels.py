@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import os
+import shutil
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +18,8 @@ from gateway.pipeline.settings import STEPS
 from gateway.pipeline.warm import WarmReport, warm
 from gateway.readings import Quality, Readings, Tag, TagTable
 
+log = logging.getLogger(__name__)
+
 _HOUR_NS: Final = 3_600_000_000_000
 
 
@@ -21,6 +28,26 @@ def choose_cache() -> KernelCache:
     import gateway.codec  # noqa: PLC0415  # its path only; numba is loaded by what follows
 
     return prepare_cache(sorted(Path(gateway.codec.__file__).parent.glob("*.py")))
+
+
+async def compile_aside() -> None:
+    """Where the cache is not complete, compile in a child process: the compiler's 150 MB end with it.
+
+    A child that fails is no failure: `warm_kernels` then compiles here.
+    """
+    cache = choose_cache()
+    if cache.final is None or cache.directory is None:
+        return
+    shutil.rmtree(cache.directory, ignore_errors=True)
+    log.info("compiling the kernels: this start takes a while, later ones don't")
+    environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+    command = (sys.executable, "-m", "gateway", "warm", "--json")
+    child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL, env=environment)
+    try:
+        await child.wait()
+    finally:
+        if child.returncode is None:
+            child.kill()
 
 
 def warm_kernels(progress: Callable[[str, int, int], Any] | None = None) -> WarmReport:
