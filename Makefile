@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint types imports unit bench endure audit clean tools
+.PHONY: demo test lint types imports unit bounds bench bench-short endure clean tools
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
@@ -23,7 +23,7 @@ demo: $(VENV)/.demo
 tools: $(VENV)/.dev
 	tests/tools.sh
 
-test: tools lint types imports unit
+test: tools lint types imports unit bounds bench-short
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -38,6 +38,13 @@ imports: $(VENV)/.dev
 unit: $(VENV)/.dev
 	$(BIN)/gateway warm
 	$(BIN)/pytest --numprocesses=auto -m 'not endure and not bench'
+
+# Numba checks no index by itself: the kernels' tests once more with its bounds checks, compiled apart.
+bounds: $(VENV)/.dev
+	NUMBA_BOUNDSCHECK=1 XDG_CACHE_HOME=$(VENV)/boundscheck $(BIN)/pytest --quiet tests/unit/pipeline/kernels tests/unit/codec
+
+bench-short: tools
+	$(BIN)/python -m tests.bench --short
 
 bench: tools
 	$(BIN)/python -m tests.bench
