@@ -207,7 +207,7 @@ class SpoolModel(RuleBasedStateMachine):
 
     async def settle(self) -> None:
         await self.spool.commit()
-        for _ in range(2):
+        for _ in range(4):  # with drop-newest losses are told once the drained blocks made room
             for name, receiver in self.receivers.items():
                 self.delivery(name).rewind()
                 for block in await drain(self.delivery(name), self.spool):
