@@ -58,7 +58,7 @@ class SpoolModel(RuleBasedStateMachine):
     def open(self, policy: str, order: str, small: bool) -> None:
         self.runner = asyncio.Runner()
         self.folder = Path(tempfile.mkdtemp(prefix="spool-model-", dir=MEMORY))
-        self.more: dict[str, Any] = {"when_full": policy, "drain": order, "max_size": "192KiB" if small else "384KiB"}
+        self.more: dict[str, Any] = {"when_full": policy, "drain": order, "max_size": "320KiB" if small else "512KiB"}
         self.order = order
         self.clock = HandClock()
         self.next_value = 0.0
@@ -98,7 +98,7 @@ class SpoolModel(RuleBasedStateMachine):
         self.appended |= set(values.tolist())
         self.volatile |= set(values.tolist())
 
-    @rule(rounds=st.integers(1, 9))
+    @rule(rounds=st.integers(1, 12))
     def outage(self, rounds: int) -> None:
         """Enough to fill the spool, if it goes on."""
         for _ in range(rounds):
