@@ -233,7 +233,8 @@ async def serve(configuration: Configuration, logs: Logs, notifier: Notifier) ->
             daemon.start()
             view.ready = True
             notifier.ready()
-            log.info("ready: %d devices, %d tags", len(daemon.configuration.buses), len(daemon.table))
+            devices = sum(1 for _ in configuration.devices())
+            log.info("ready: %d devices, %d tags", devices, len(daemon.table))
             await _until(stop, reload, daemon)
             notifier.stopping()
             log.info("stopping")

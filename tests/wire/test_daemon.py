@@ -198,6 +198,40 @@ async def test_a_reload_touches_only_what_changed(tmp_path: Path, broker: Mosqui
     assert max(counts(received)) >= plc.reads - 1
 
 
+async def test_an_upstream_that_moves_takes_its_backlog_along(
+    tmp_path: Path, broker: Mosquitto, plc: CountingPlc
+) -> None:
+    nowhere = "mqtt://127.0.0.1:9"
+    config = configure(tmp_path, plc, nowhere)
+    async with GatewayProcess(config) as daemon:
+        await daemon.ready()
+        await until(lambda: plc.reads > 60)
+        with Collector(broker.port) as received:
+            config.write_text(config.read_text().replace(nowhere, broker.url))
+            daemon.send(signal.SIGHUP)
+            await until(lambda: len(set(counts(received))) > 80)
+            assert await daemon.end() == 0
+            [applied] = [e for e in messages(received, "cell/events") if e["event"] == "reload"]
+        seen = set(counts(received))
+    assert applied["changed"] == {"devices": [], "upstreams": ["plant"]}
+    assert sorted(seen) == list(range(1, max(seen) + 1))
+
+
+async def test_a_second_daemon_on_one_spool_is_refused(tmp_path: Path, broker: Mosquitto, plc: CountingPlc) -> None:
+    config = configure(tmp_path, plc, broker.url)
+    async with GatewayProcess(config) as first:
+        await first.ready()
+        async with GatewayProcess(config, "second") as second:
+            assert second._process is not None
+            async with asyncio.timeout(60):
+                assert await second._process.wait() == 1
+            assert "Traceback" not in second.log
+            assert "spool.db" in second.log
+        before = plc.reads
+        await until(lambda: plc.reads > before + 5)
+        assert await first.end() == 0
+
+
 async def test_it_starts_without_plc_broker_or_disk_and_says_so(tmp_path: Path, broker: Mosquitto) -> None:
     broker.kill()
     async with CountingPlc() as plc:
