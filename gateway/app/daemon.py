@@ -17,7 +17,6 @@ from gateway.app.changes import Changes, changes
 from gateway.app.controls import control_server
 from gateway.app.facts import plant, site, summary
 from gateway.app.flow import Flow
-from gateway.app.memory import CommandMemory
 from gateway.app.pages import Pages
 from gateway.app.senders import Senders
 from gateway.config import Configuration, load
@@ -73,9 +72,7 @@ class Daemon:
         self.watchdog = Watchdog(notifier)
         self.flow = Flow(configuration, spool, clock, counters, latest, self._link)
         audit = AuditLog(state / "audit.log")
-        self.commands = Executor(
-            self.flow.table, self._write, clock, CommandMemory(spool, clock), audit, self._note_write
-        )
+        self.commands = Executor(self.flow.table, self._write, clock, spool, audit, self._note_write)
         self.senders = Senders(house, spool, clock, counters, latest, self.commands, lambda: self.flow.table)
         context = FieldContext(self.flow, clock, counters, state if state.is_dir() else None)
         self.buses = Buses(house, context, self.watchdog)
