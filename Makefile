@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types imports unit bounds bench bench-short endure clean tools
+.PHONY: demo test lint types imports unit bounds bench bench-short endure audit clean tools
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
@@ -51,6 +51,10 @@ bench: tools
 
 endure: tools
 	$(BIN)/pytest -m endure --timeout=3600
+
+# What a release is made of, and what is known against it: build/sbom.json, build/audit.json.
+audit:
+	PYTHON=$(PYTHON) deploy/audit.sh
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
