@@ -132,14 +132,18 @@ def _offset_and_limit(most: int) -> list[Json]:
     ]
 
 
-def _get(summary: str, schema: Json, parameters: list[Json] | None = None, more: Json | None = None) -> Json:
-    def answer(text: str, body: Json) -> Json:
-        return {"description": text, "content": {"application/json": {"schema": body}}}
+def _answer(text: str, body: Json) -> Json:
+    return {"description": text, "content": {"application/json": {"schema": body}}}
 
-    responses = {"200": answer("the answer", schema), **(more or {})}
-    responses["401"] = answer("a token is required", _ref("Error"))
+
+_NO_TOKEN: Final = _answer("a token is required", _ref("Error"))
+_WRONG: Final = _answer("a parameter is wrong", _ref("Error"))
+
+
+def _get(summary: str, schema: Json, parameters: list[Json] | None = None, more: Json | None = None) -> Json:
+    responses = {"200": _answer("the answer", schema), **(more or {}), "401": _NO_TOKEN}
     if parameters:
-        responses["400"] = answer("a parameter is wrong", _ref("Error"))
+        responses["400"] = _WRONG
     return {"get": {"summary": summary, "parameters": parameters or [], "responses": responses}}
 
 
@@ -165,7 +169,10 @@ def description(version: str) -> Json:
                     "summary": "Server-sent events: health, devices, upstreams, tags, losses, events, log",
                     "parameters": _offset_and_limit(200),
                     "responses": {
-                        "200": {"description": "one event per kind and change", "content": {"text/event-stream": {}}}
+                        "200": {"description": "one event per kind and change", "content": {"text/event-stream": {}}},
+                        "400": _WRONG,
+                        "401": _NO_TOKEN,
+                        "503": _answer("too many pages are open", _ref("Error")),
                     },
                 }
             },
