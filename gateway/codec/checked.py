@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Final
 
+from gateway.codec.layout import VERSION
 from gateway.errors import CodecError
 
 CRC_BYTES: Final = 4
@@ -22,4 +23,14 @@ def body_of(data: bytes) -> bytes:
     body, crc = data[:-CRC_BYTES], data[-CRC_BYTES:]
     if zlib.crc32(body) != int.from_bytes(crc, "little"):
         raise CodecError("checksum does not match")
+    return body
+
+
+def block_of(data: bytes, start: int) -> bytes:
+    """The body, in which a block of this codec's version begins at `start`; CodecError."""
+    body = body_of(data)
+    if start >= len(body):
+        raise CodecError("too short")
+    if body[start] != VERSION:
+        raise CodecError(f"unknown codec version {body[start]}")
     return body

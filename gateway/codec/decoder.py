@@ -16,6 +16,7 @@ from gateway.codec.layout import (
     FLOAT32,
     FLOAT64,
     HEADS,
+    KNOWN_FLAGS,
     LAST_MODE,
     LENGTHS,
     MANTISSAS,
@@ -44,15 +45,13 @@ from gateway.readings import NO_TEXTS, Readings
 
 Whole = NDArray[np.int64]
 
-_KNOWN_FLAGS = UNIT_MASK | ZSTD | NULLS | QUALITY | TEXTS | REALS
-
 
 def decode(body: bytes, at: int) -> Readings:
     """The readings of a block whose version byte stands before `at`; CodecError where it is none."""
     if at >= len(body):
         raise CodecError("too short")
     flags = body[at]
-    if flags & ~_KNOWN_FLAGS:
+    if flags & ~KNOWN_FLAGS:
         raise CodecError("unknown flags")
     if flags & ZSTD:
         length, at = read_varint(body, at + 1)
@@ -185,7 +184,10 @@ def _floats(source: Source, count: int, width: int) -> NDArray[np.float64]:
     if source.varint() != count:
         raise CodecError("values are missing")
     bits = np.bitwise_xor.accumulate(source.planes(count, width)) if count else np.empty(0, np.uint64)
-    return bits.astype(np.uint32).view(np.float32).astype(np.float64) if width == 4 else bits.view(np.float64)
+    if width == 8:
+        return bits.view(np.float64)
+    with np.errstate(invalid="ignore"):  # damage may hold a signalling NaN
+        return bits.astype(np.uint32).view(np.float32).astype(np.float64)
 
 
 def _exponents() -> Whole:

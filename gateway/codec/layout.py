@@ -17,6 +17,7 @@ NULLS: Final = 0x08
 QUALITY: Final = 0x10
 TEXTS: Final = 0x20
 REALS: Final = 0x40  # some runs are float32 or float64
+KNOWN_FLAGS: Final = UNIT_MASK | ZSTD | NULLS | QUALITY | TEXTS | REALS
 
 HEADS, LENGTHS, STEPS, TIMES, MODES, MANTISSAS, ADJUSTMENTS = range(
     7

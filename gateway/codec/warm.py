@@ -7,17 +7,17 @@ from typing import Final
 
 import numpy as np
 
-from gateway.codec import decode, encode
+from gateway.codec import decode_quickly, encode
 from gateway.readings import Readings
 
-SOURCES: Final = tuple(Path(__file__).with_name(name) for name in ("kernels.py", "layout.py"))
+SOURCES: Final = tuple(Path(__file__).with_name(name) for name in ("kernels.py", "reading.py", "layout.py"))
 
 
 def warm() -> None:
-    """Compile the encoder's kernels, or load them from the cache."""
+    """Compile the kernels of encoder and decoder, or load them from the cache."""
     rows = 64
     times = np.arange(rows, dtype=np.int64)
     block = Readings(np.zeros(rows, np.uint32), times, times / 10, np.zeros(rows, np.uint8))
     falling = Readings(block.tag[::-1], times[::-1], block.value, block.quality, {0: "text"})
     for readings in (block, falling):
-        decode(encode(readings))
+        decode_quickly(encode(readings))

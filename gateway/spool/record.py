@@ -55,8 +55,11 @@ def is_newer(data: bytes) -> bool:
     return len(data) > _HEAD.size and data[0] > VERSION
 
 
-def decode(data: bytes, context: Context) -> Block:
-    """The block of a record; CodecError where the bytes are damaged or of another version."""
+def decode(data: bytes, context: Context, *, quickly: bool = False) -> Block:
+    """The block of a record; CodecError where the bytes are damaged or of another version.
+
+    `quickly` is for a process that has warmed its kernels.
+    """
     if len(data) <= _HEAD.size or data[0] != VERSION:
         raise CodecError("no record of this version")
     _, flags, boot, number, offset_ns, sealed_ns = _HEAD.unpack_from(data)
@@ -64,7 +67,7 @@ def decode(data: bytes, context: Context) -> Block:
     if flags & _EVENTS:
         events = _events(body_of(data))
     else:
-        readings = codec.decode(data, _HEAD.size)
+        readings = (codec.decode_quickly if quickly else codec.decode)(data, _HEAD.size)
         if len(readings) and int(readings.tag.max()) >= len(context.table):
             raise CodecError("names a tag that its dictionary doesn't have")
     clock = ClockStamp(context.machine_boot, offset_ns, bool(flags & _SYNCHRONISED))

@@ -174,7 +174,7 @@ class Store:
         block, newer = None, record.is_newer(data)
         if not newer:
             try:
-                block = record.decode(data, self.context(context))
+                block = record.decode(data, self.context(context), quickly=True)
             except CodecError:
                 block = None
         return Stored(seq, rows, first_ns, block, newer, level, len(data), pending)
