@@ -20,6 +20,7 @@ from gateway.errors import SpoolError
 from gateway.runtime.clock import Clock
 from gateway.spool.correction import corrected
 from gateway.spool.front import Front
+from gateway.spool.losses import Unsettled
 from gateway.spool.schema import Stored
 from gateway.spool.settings import SpoolSettings
 
@@ -47,6 +48,9 @@ class Shelf(Protocol):
     def acknowledged(self, upstream: str, seq: int) -> None:
         """The upstream needs a block no more."""
 
+    def not_delivered(self, upstream: str, seq: int, found: Unsettled) -> None:
+        """A block that was dropped on its way to the upstream never came: it is lost."""
+
 
 @dataclass(slots=True)
 class _Cursor:
@@ -65,6 +69,7 @@ class UpstreamDelivery:
         self.disk_oldest_ns = 0  # reading time of the oldest block on disk
         self.offered: set[int] = set()  # in this epoch, not acknowledged
         self.acked: dict[int, int] = {}  # number -> readings: acknowledged, the disk doesn't know it yet
+        self.unsettled: dict[int, Unsettled] = {}  # offered in this epoch and dropped since
         self._shelf = shelf
         self._clock = clock
         self._live_first = settings.drain == "live-first"
@@ -112,13 +117,18 @@ class UpstreamDelivery:
         self.offered.discard(seq)
         self.backlog -= rows
         entry = self._shelf.front.get(seq)
-        if entry is None or entry.storing:
+        if self.unsettled.pop(seq, None) is not None:
+            self.acked[seq] = 0  # it is gone already, but the disk takes it for lost
+        elif entry is None or entry.storing:
             self.acked[seq] = rows
         self._shelf.acknowledged(self.name, seq)
 
     def rewind(self) -> None:
         """See `Delivery.rewind`."""
         self.offered.clear()
+        unsettled, self.unsettled = self.unsettled, {}
+        for seq, found in unsettled.items():
+            self._shelf.not_delivered(self.name, seq, found)
         self.look_again()
 
     def look_again(self) -> None:

@@ -31,6 +31,15 @@ class _Loss:
     events: int = 0
 
 
+@dataclass(slots=True, eq=False)
+class Unsettled:
+    """A block that was dropped while on its way to upstreams: delivered or lost, as each of them will turn out."""
+
+    reason: str
+    block: Block
+    counted: bool  # some upstream has lost it for sure
+
+
 class Ledger:
     """Losses that were counted and not yet told."""
 

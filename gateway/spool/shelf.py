@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.spool.delivery import FIRST
 from gateway.spool.front import Front
 from gateway.spool.keeper import Keeper
+from gateway.spool.losses import Unsettled
 from gateway.spool.schema import Stored
 from gateway.spool.stock import Stock
 from gateway.spool.writer import Writer
@@ -46,3 +47,7 @@ class DiskShelf:
         if entry is None or entry.storing:
             self._stock.changed.set()
         self._writer.count()
+
+    def not_delivered(self, upstream: str, seq: int, found: Unsettled) -> None:
+        """A block that was dropped on its way to the upstream never came: it is lost."""
+        self._stock.settle_as_lost(upstream, seq, found)

@@ -126,8 +126,10 @@ class Spool:
 
     def forget(self, upstream: str) -> None:
         """The upstream left the configuration: what only it needed is dropped."""
-        if self._stock.deliveries.pop(upstream, None) is None:
+        delivery = self._stock.deliveries.pop(upstream, None)
+        if delivery is None:
             return
+        delivery.unsettled.clear()
         for entry in list(self._stock.front):
             self._stock.release(entry, upstream)
         self._writer.forget(upstream)

@@ -13,7 +13,7 @@ from gateway.runtime.clock import Clock
 from gateway.runtime.counters import SpoolCounters
 from gateway.spool.delivery import UpstreamDelivery
 from gateway.spool.front import Entry, Front
-from gateway.spool.losses import NO_TAG, Ledger
+from gateway.spool.losses import NO_TAG, Ledger, Unsettled
 from gateway.spool.segment import Segment
 from gateway.spool.settings import SpoolSettings
 
@@ -93,12 +93,40 @@ class Stock:
     # what was lost
 
     def lose(self, reason: str, seq: int, block: Block, pending: frozenset[str]) -> None:
-        """Count a block, or the part of it that goes, as lost to some upstreams."""
-        rows = self.ledger.add_block(reason, block, pending)
-        self.counters.lost[reason] += rows
-        for name in pending:
-            self.deliveries[name].dropped(seq, block.id, rows)
+        """Count a block, or the part of it that goes, as lost to some upstreams.
+
+        Where it is on its way the acknowledgement, or the end of the epoch without one, settles whether it is lost.
+        """
+        on_its_way = frozenset(name for name in pending if seq in self.deliveries[name].offered)
+        unsettled = Unsettled(reason, block, counted=pending != on_its_way)
+        for name in on_its_way:
+            self.deliveries[name].unsettled[seq] = unsettled
+        if pending != on_its_way:
+            rows = self.ledger.add_block(reason, block, pending - on_its_way)
+            self.counters.lost[reason] += rows
+            for name in pending - on_its_way:
+                self.deliveries[name].dropped(seq, block.id, rows)
         self.changed.set()
+
+    def settle_as_lost(self, upstream: str, seq: int, found: Unsettled) -> None:
+        """A block that was dropped on its way to an upstream was not acknowledged in that epoch."""
+        rows = self.ledger.add_block(found.reason, found.block, frozenset({upstream}))
+        if not found.counted:
+            self.counters.lost[found.reason] += rows
+            found.counted = True
+        self.deliveries[upstream].dropped(seq, found.block.id, rows)
+        self.changed.set()
+
+    def kept_losses(self) -> bytes:
+        """The ledger for the disk: a start that follows knows no acknowledgement of what was dropped on its way."""
+        unsettled = [(name, found) for name, d in self.deliveries.items() for found in d.unsettled.values()]
+        if not unsettled:
+            return self.ledger.to_json()
+        kept = Ledger()
+        kept.load(self.ledger.to_json(), self.everybody)
+        for name, found in unsettled:
+            kept.add_block(found.reason, found.block, frozenset({name}))
+        return kept.to_json()
 
     def lose_readings(self, reason: str, tags: Iterable[str], from_ns: int, to_ns: int, count: int | None) -> None:
         """Count readings that never came to be a block; None where nobody knows how many."""

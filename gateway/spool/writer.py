@@ -79,7 +79,11 @@ class Writer:
                 stock.lose_readings("spool_corrupt", (), opening.lost_from_ns or now_ns, now_ns, opening.lost)
         for name, delivery in stock.deliveries.items():
             waiting = sum(len(entry.block.readings) for entry in stock.front if name in entry.pending)
-            delivery.backlog = opening.backlog.get(name, 0) + waiting - sum(delivery.acked.values())
+            on_its_way = sum(len(found.block.readings) for found in delivery.unsettled.values())
+            delivery.backlog = opening.backlog.get(name, 0) + waiting + on_its_way - sum(delivery.acked.values())
+            delivery.backlog -= sum(
+                stored.rows for stored in self._delete if name in stored.pending and not delivery.acked.get(stored.seq)
+            )
             delivery.disk_oldest_ns = opening.usage.oldest_ns.get(name, 0)
             delivery.look_again()
         self.count()
@@ -252,7 +256,7 @@ class Writer:
         damaged, self._damaged = self._damaged, {}
         for stored, pending in damaged.values():
             self._room.lose_damaged(stored, pending)
-        self._drop([stored for stored, _ in damaged.values()])
+        self._drop([replace(stored, pending=pending) for stored, pending in damaged.values()])
 
     async def _encode(self, entries: Sequence[Entry]) -> list[Insert]:
         if not entries:
@@ -267,7 +271,7 @@ class Writer:
         needed = {entry.seq: entry.pending for entry in entries}
         inserts = [replace(insert, pending=needed[insert.seq]) for insert in inserts if insert.seq in needed]
         acked = {name: list(delivery.acked) for name, delivery in stock.deliveries.items() if delivery.acked}
-        ledger = stock.ledger.to_json()
+        ledger = stock.kept_losses()
         keep: dict[str, bytes | None] = dict(self._unkept)
         if ledger != self._ledger_kept:
             keep[LEDGER] = ledger or None

@@ -372,6 +372,52 @@ async def test_blocks_on_their_way_are_spared(tmp_path: Path) -> None:
         assert len(values_of(found)) + sum(event["count"] for event in events_of(found)) == total
 
 
+@pytest.mark.parametrize("order", ["oldest-first", "live-first"])
+async def test_a_block_dropped_on_its_way_is_not_lost_once_acknowledged(tmp_path: Path, order: str) -> None:
+    async with make(tmp_path / "s.db", ("plant", "cloud"), max_size="128KiB", drain=order) as spool:
+        plant, cloud = spool.delivery("plant"), spool.delivery("cloud")
+        total = await fill(spool, 3)
+        on_the_way = [await take(plant) for _ in range(3)]
+        total += await fill(spool, 20)
+        for block in on_the_way:
+            plant.acknowledge(block)
+        for found in ([*on_the_way, *await drain(plant, spool)], await drain(cloud, spool)):
+            assert len(values_of(found)) + sum(event["count"] for event in events_of(found)) == total
+        assert (plant.backlog, cloud.backlog) == (0, 0)
+
+
+async def test_a_block_dropped_on_its_way_is_lost_with_the_epoch(tmp_path: Path) -> None:
+    counters = SpoolCounters()
+    async with make(tmp_path / "s.db", max_size="128KiB", counters=counters) as spool:
+        plant = spool.delivery("plant")
+        total = await fill(spool, 3)
+        for _ in range(3):
+            await take(plant)
+        total += await fill(spool, 20)
+        plant.rewind()
+        found = await drain(plant, spool)
+        await spool.commit()
+        found += await drain(plant, spool)
+        lost = sum(event["count"] for event in events_of(found))
+        assert len(values_of(found)) + lost == total
+        assert counters.lost["spool_full"] == lost
+        assert plant.backlog == 0
+
+
+async def test_a_block_dropped_on_its_way_is_told_after_a_crash(tmp_path: Path) -> None:
+    spool = await make(tmp_path / "s.db", max_size="128KiB").__aenter__()
+    total = await fill(spool, 3)
+    for _ in range(3):
+        await take(spool.delivery("plant"))
+    total += await fill(spool, 20)
+    await crash(spool)
+    async with make(tmp_path / "s.db", max_size="128KiB") as again:
+        await again.commit()
+        found = await drain(again.delivery("plant"), again)
+        lost = sum(event["count"] for event in events_of(found) if event["reason"] == "spool_full")
+        assert len(values_of(found)) + lost == total
+
+
 async def test_a_loss_event_that_is_dropped_is_told_again(tmp_path: Path) -> None:
     async with make(tmp_path / "s.db", max_size="128KiB") as spool:
         spool.lost("missed_tick", ["press.t0"], START_NS, START_NS + 10**9, 5)
