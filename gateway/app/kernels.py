@@ -53,12 +53,13 @@ async def compile_aside() -> None:
 def warm_kernels(progress: Callable[[str, int, int], Any] | None = None) -> WarmReport:
     """Choose the kernel cache, then load or compile every kernel. A cache that can't be used is no failure."""
     cache = choose_cache()
-    from gateway.codec import jsontext  # noqa: PLC0415  # imports kernels: behind the choice of the cache
+    from gateway.codec import jsontext, sparkplug  # noqa: PLC0415  # imports kernels: behind the choice of the cache
     from gateway.codec import warm as codec  # noqa: PLC0415  # imports kernels: behind the choice of the cache
 
     extra = [
         ("codec", codec.warm),
         ("json", jsontext.warm),
+        ("sparkplug", sparkplug.warm),
         ("derived", _derived),
         ("alarms", _alarms),
         ("certificates", _certificates),

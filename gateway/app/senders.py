@@ -52,6 +52,7 @@ class Senders:
             self._clock,
             self._counters,
             self._commands,
+            memory=self._spool,
         )
         for device, counters in self._counters.devices.items():
             if counters.since_ns:

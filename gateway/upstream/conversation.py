@@ -23,6 +23,16 @@ from gateway.upstream.session import Session
 from gateway.upstream.settings import UpstreamSettings
 
 
+class Memory(Protocol):
+    """Small values that outlive a restart. Neither raises for a failing disk."""
+
+    async def recall(self, key: str) -> bytes | None:
+        """What was remembered under the key."""
+
+    async def remember(self, key: str, value: bytes) -> None:
+        """Keep the value; on disk when it returns, where there is a disk."""
+
+
 class NextBrokerError(LinkError):
     """This broker is of no use now: go on with the next one of the list."""
 
@@ -40,6 +50,7 @@ class Context:
     clock: Clock
     counters: UpstreamCounters
     commands: Commands | None  # None: this upstream takes no commands
+    memory: Memory | None = None  # None: nothing outlives a restart
 
 
 class Conversation(Protocol):
@@ -48,8 +59,11 @@ class Conversation(Protocol):
     def will(self) -> Message:
         """What the broker says when a session dies; asked for before each connection."""
 
-    def connecting(self) -> None:
-        """The socket stands and CONNECT goes out next."""
+    async def prepare(self) -> None:
+        """Before each connection attempt, and before its `will`: what must be known for it."""
+
+    async def connecting(self) -> None:
+        """The socket stands and CONNECT goes out when this returns."""
 
     async def run(self, session: Session, link: Link, stop: asyncio.Event) -> None:
         """One epoch, from CONNACK on: until `stop` is set and all is delivered. LinkError where it ends before."""

@@ -21,6 +21,12 @@ def _plain(context: Context) -> Conversation:
     return Plain(context, _payload(context))
 
 
+def _sparkplug(context: Context) -> Conversation:
+    from gateway.upstream.sparkplug.conversation import EdgeNode  # noqa: PLC0415  # protobuf, for those who need it
+
+    return EdgeNode(context)
+
+
 def _payload(context: Context) -> Payload:
     settings = context.settings
     expiry = settings.message_expiry
@@ -43,4 +49,8 @@ def _payload(context: Context) -> Payload:
     )
 
 
-_FORMATS: Final[Mapping[str, Callable[[Context], Conversation]]] = {"json": _plain, "columns": _plain}
+_FORMATS: Final[Mapping[str, Callable[[Context], Conversation]]] = {
+    "json": _plain,
+    "columns": _plain,
+    "sparkplug": _sparkplug,
+}

@@ -54,7 +54,10 @@ class Plain:
         """State offline, retained."""
         return state_message(self._context.identity, "offline")
 
-    def connecting(self) -> None:
+    async def prepare(self) -> None:
+        """Nothing is to be known."""
+
+    async def connecting(self) -> None:
         """Nothing is counted here."""
 
     async def run(self, session: Session, link: Link, stop: asyncio.Event) -> None:

@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -74,7 +74,7 @@ class Session:
 
     # opening and closing
 
-    async def open(self, on_connect_queued: Callable[[], None] | None = None) -> None:
+    async def open(self, on_connect_queued: Callable[[], Awaitable[None]] | None = None) -> None:
         """Connect until the broker's CONNACK; LinkError or RefusedError where it doesn't come to that.
 
         `on_connect_queued` is called when the socket stands and CONNECT goes out next.
@@ -84,7 +84,11 @@ class Session:
         if sock is None:
             raise LinkError("the connection was closed at once")
         if on_connect_queued is not None:
-            on_connect_queued()
+            try:
+                await on_connect_queued()
+            except BaseException:
+                self.abort()
+                raise
         self._attached = True
         _no_delay(sock.fileno())
         self._loop.add_reader(sock, self._read)
@@ -99,10 +103,11 @@ class Session:
             raise LinkError(f"no CONNACK within {CONNACK_TIMEOUT_S:g} s") from error
         self.limits = limits_of(properties)
 
-    async def close(self, timeout_s: float) -> None:
-        """Send DISCONNECT and close, within `timeout_s` seconds."""
+    async def close(self, timeout_s: float, *, with_will: bool = False) -> None:
+        """Send DISCONNECT and close, within `timeout_s` seconds; `with_will` asks an MQTT 5 broker to say the will."""
         if self.live:
-            self._client.disconnect()
+            reason = ReasonCode(PacketTypes.DISCONNECT, identifier=4) if with_will and self._v5 else None
+            self._client.disconnect(reason)
             try:
                 async with asyncio.timeout(timeout_s):
                     await self._ended.wait()

@@ -15,7 +15,7 @@ from gateway.runtime.counters import Counters
 from gateway.runtime.latest import Latest
 from gateway.runtime.supervise import Backoff, Link, supervise
 from gateway.upstream.commands import Commands
-from gateway.upstream.conversation import Context, NextBrokerError
+from gateway.upstream.conversation import Context, Memory, NextBrokerError
 from gateway.upstream.formats import conversation
 from gateway.upstream.identity import Identity
 from gateway.upstream.plan import Plan, TakenOverError
@@ -43,6 +43,7 @@ class Upstream:
         counters: Counters,
         commands: Commands | None = None,
         *,
+        memory: Memory | None = None,
         backoff: Backoff | None = None,
     ) -> None:
         self.name = name
@@ -67,6 +68,7 @@ class Upstream:
                 clock,
                 self._counters,
                 commands if settings.commands else None,
+                memory,
             )
         )
 
@@ -96,6 +98,7 @@ class Upstream:
     async def _attempt(self, stop: asyncio.Event, link: Link) -> None:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(max(0.0, self._not_before - loop.time()))
+        await self._conversation.prepare()
         session = Session(self._plan())
         try:
             await session.open(self._conversation.connecting)

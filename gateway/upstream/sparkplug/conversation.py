@@ -1,0 +1,359 @@
+"""The conversation of `sparkplug`: one edge node over all its sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Final
+
+from gateway.block import Block
+from gateway.errors import LinkError
+from gateway.readings import TagTable
+from gateway.runtime.supervise import Link
+from gateway.upstream.conversation import Context, NextBrokerError
+from gateway.upstream.identity import compact
+from gateway.upstream.message import Incoming, Message
+from gateway.upstream.session import Session
+from gateway.upstream.sparkplug.birth import MS, NodeValue, death
+from gateway.upstream.sparkplug.catalog import Catalog
+from gateway.upstream.sparkplug.flow import Flow
+from gateway.upstream.sparkplug.host import Host, PrimaryHost
+from gateway.upstream.sparkplug.inbox import orders
+from gateway.upstream.sparkplug.node import Node, State
+from gateway.upstream.sparkplug.planner import BACKLOG, ONLINE, Names, Planner, Step
+
+log = logging.getLogger(__name__)
+
+REMEMBER_TIMEOUT_S: Final = 2.0
+GOODBYE_S: Final = 1.0
+HOST_WAIT_S: Final = 5.0  # how long a broker without the host is given where there are others
+SETTLE_NS: Final = 1_000_000_000  # rows read before a link changed are spooled by then
+BACKLOG_EVERY_S: Final = 60.0
+MAX_REQUESTS: Final = 64
+
+
+class EdgeNode:
+    """See the module."""
+
+    def __init__(self, context: Context) -> None:
+        settings = context.settings
+        options = settings.sparkplug
+        if options is None:
+            raise ValueError("format: sparkplug needs sparkplug: {group: ...}")
+        self._context = context
+        self._options = options
+        self._names = Names(options.group, context.identity.gateway)
+        self._node = Node()
+        self._host = PrimaryHost(options.primary_host)
+        self._planner = Planner(
+            self._names,
+            Catalog(context.table, settings.select),
+            context.latest,
+            context.identity.version,
+            options.datatype_in_data,
+        )
+        self._key = f"sparkplug/bdseq/{context.name}/{options.group}"
+        self._recalled = False
+        self._limit = settings.max_message
+        self._subscribed: set[str] = set()
+        self._session: Session | None = None
+        self._flow: Flow | None = None
+        self._fetch: asyncio.Task[Block] | None = None
+        self._again: Block | None = None
+        self._requests: asyncio.Queue[Incoming] = asyncio.Queue(MAX_REQUESTS)
+        self._number = 0
+        self._backlog_at = 0.0
+
+    # around a session
+
+    async def prepare(self) -> None:
+        """The bdSeq of the last run, once."""
+        if not self._recalled and self._context.memory is not None:
+            self._node.recalled(await self._context.memory.recall(self._key))
+        self._recalled = True
+
+    def will(self) -> Message:
+        """NDEATH with the number that this CONNECT will use."""
+        return self._death(self._node.next_bdseq)
+
+    def _death(self, bdseq: int) -> Message:
+        return Message(self._names.topic("NDEATH"), death(bdseq, self._context.clock.now_ns() // MS))
+
+    async def connecting(self) -> None:
+        """The will's number is used from now on, and kept before CONNECT goes out."""
+        number = str(self._node.connecting()).encode()
+        if self._context.memory is None:
+            return
+        try:
+            async with asyncio.timeout(REMEMBER_TIMEOUT_S):
+                await self._context.memory.remember(self._key, number)
+        except TimeoutError:
+            log.warning("%s: the disk is slow: bdSeq is kept in memory only", self._context.name)
+
+    async def farewell(self, session: Session) -> bool:
+        """NDEATH, acknowledged, then DISCONNECT that lets the will speak too."""
+        await self._die(session)
+        return False
+
+    async def _die(self, session: Session) -> None:
+        self._node.died()
+        session.take_acks()
+        mid = session.publish(self._death(self._node.bdseq))
+        try:
+            async with asyncio.timeout(GOODBYE_S):
+                while mid is not None and all(acknowledged != mid for acknowledged, _ in session.take_acks()):
+                    await session.wait()
+        except TimeoutError:
+            log.info("%s: no answer to NDEATH", self._context.name)
+        await session.close(GOODBYE_S, with_will=True)
+
+    # one session
+
+    async def run(self, session: Session, link: Link, stop: asyncio.Event) -> None:
+        """Subscribe, wait for the host, be born, send blocks."""
+        if session.limits.qos < 1:
+            raise LinkError("the broker offers QoS 0 only: nothing could be acknowledged")
+        settings, limits = self._context.settings, session.limits
+        session.wake_when_written = True
+        self._limit = min(settings.max_message, limits.packet_size or settings.max_message)
+        self._subscribed = set()
+        self._host.connected(str(session.plan.endpoint))
+        self._flow = flow = Flow(
+            self._context.name,
+            session,
+            self._node,
+            self._context.delivery,
+            self._context.clock,
+            self._context.counters,
+            Message(f"{self._context.identity.gateway}/barrier", b""),
+            window=min(settings.window, limits.receive_maximum),
+            ack_timeout_s=settings.ack_timeout,
+            durable=self._options.durable,
+        )
+        try:
+            await self._subscribe(session)
+            if self._host.wanted:
+                await self._granted(session, [self._host.topic], retained=True)
+            self._node.subscribed()
+            self._session = session
+            await self._talk(session, flow, link, stop)
+        finally:
+            self._session = self._flow = self._again = None
+            self._node.died()
+            self._planner.links.forget()
+            await self._drop_fetch()
+            self._context.delivery.rewind()
+
+    async def _talk(self, session: Session, flow: Flow, link: Link, stop: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while True:
+            now = loop.time()
+            for mid, code in session.take_acks():
+                if flow.acknowledged(mid, code, now):
+                    link.worked()
+            if flow.needs_substitute:
+                await self._granted(session, [self._names.topic("NCMD")])
+                if flow.substituted(now):
+                    link.worked()
+            for message in session.take_messages():
+                self._incoming(message, now)
+            if self._node.state is State.LIVE and self._host.wanted and self._host.state is Host.OFFLINE:
+                link.worked()
+                await self._die(session)
+                raise NextBrokerError("the primary host went offline")
+            if self._node.state is State.WAITING:
+                if self._host.ready:
+                    await self._be_born(session, flow)
+                    link.worked()
+                elif len(self._context.settings.broker) > 1 and now - began > HOST_WAIT_S:
+                    link.worked()
+                    await self._die(session)
+                    raise NextBrokerError(f"the primary host is not online here: nothing on {self._host.topic}")
+            if self._node.state is State.LIVE:
+                if self._node.rebirth_due(now) or self._planner.catalog.grown:
+                    await self._be_born(session, flow)
+                await self._send(session, flow, now)
+                flow.watch(now)
+            if stop.is_set() and self._finished(flow):
+                return
+            await session.wait()
+
+    async def _subscribe(self, session: Session) -> None:
+        names = self._names
+        wanted = [names.topic("NCMD"), *(names.topic("DCMD", device) for device in self._planner.catalog.devices)]
+        await self._granted(session, [topic for topic in wanted if topic not in self._subscribed])
+        self._subscribed.update(wanted)
+
+    async def _granted(self, session: Session, topics: list[str], *, retained: bool = False) -> None:
+        if not topics:
+            return
+        codes = await session.subscribe(topics, retained=retained)
+        for topic, code in zip(topics, codes, strict=True):
+            if code >= 0x80:
+                raise LinkError(f"the broker refuses the subscription to {topic}")
+
+    async def _be_born(self, session: Session, flow: Flow) -> None:
+        await self._subscribe(session)
+        context, planner = self._context, self._planner
+        now_ns = context.clock.now_ns()
+        backlog = context.delivery.backlog
+        if not backlog:
+            planner.catalog.forget_left()
+        planner.node[BACKLOG] = NodeValue(backlog, now_ns // MS)
+        planner.node[ONLINE] = NodeValue(len(planner.catalog.devices) - planner.links.down, now_ns // MS)
+        self._node.born()
+        steps = planner.births(self._node.bdseq, now_ns)
+        for step in steps:
+            packet = len(step.metrics) + len(step.topic.encode()) + 48
+            if session.limits.packet_size is not None and packet > session.limits.packet_size:
+                raise LinkError(f"{step.topic} is larger than the broker's Maximum Packet Size: {packet} bytes")
+        self._again = flow.births(steps) or self._again
+
+    # data
+
+    async def _send(self, session: Session, flow: Flow, now: float) -> None:
+        while True:
+            flow.push(now)
+            if not flow.wants_block:
+                break
+            block = self._again or await self._next_block(session)
+            self._again = None
+            if block is None:
+                now_ns = self._context.clock.now_ns()
+                flow.add(self._planner.changes(now_ns - SETTLE_NS, now_ns))
+                flow.add(self._node_news(now, now_ns))
+                flow.push(now)
+                break
+            steps = self._planner.block(block, self._limit, self._context.clock.now_ns())
+            if steps is None:
+                self._again = block
+                await self._be_born(session, flow)
+            else:
+                flow.add(steps, block)
+            if asyncio.get_running_loop().time() - now > 0.1:
+                session.wake()
+                await asyncio.sleep(0)  # others get their turn
+                now = asyncio.get_running_loop().time()
+        flow.close_batch(now)
+
+    def _node_news(self, now: float, now_ns: int) -> list[Step]:
+        planner = self._planner
+        news: list[Step] = []
+        online = len(planner.catalog.devices) - planner.links.down
+        known = planner.node.get(ONLINE)
+        if known is None or known.value != online:
+            news.append(planner.node_change(ONLINE, online, now_ns // MS))
+        backlog, told = self._context.delivery.backlog, planner.node.get(BACKLOG)
+        if now - self._backlog_at > BACKLOG_EVERY_S and (told is None or told.value != backlog):
+            self._backlog_at = now
+            news.append(planner.node_change(BACKLOG, backlog, now_ns // MS))
+        return news
+
+    async def _next_block(self, session: Session) -> Block | None:
+        if self._fetch is None:
+            self._fetch = asyncio.create_task(self._fetch_block())
+            self._fetch.add_done_callback(lambda _: session.wake())
+            await asyncio.sleep(0)
+        if not self._fetch.done():
+            return None
+        block, self._fetch = self._fetch.result(), None
+        self._context.counters.backlog = self._context.delivery.backlog
+        return block
+
+    async def _fetch_block(self) -> Block:
+        return await self._context.delivery.next()
+
+    async def _drop_fetch(self) -> None:
+        if self._fetch is not None:
+            self._fetch.cancel()
+            await asyncio.wait([self._fetch])
+            self._fetch = None
+
+    def _finished(self, flow: Flow) -> bool:
+        if self._node.state is not State.LIVE:
+            return True  # nothing can be delivered; it stays in the spool
+        fetched = self._fetch is not None and self._fetch.done()
+        return flow.idle and not (self._again or fetched or self._context.delivery.backlog)
+
+    # commands
+
+    def _incoming(self, message: Incoming, now: float) -> None:
+        topic = message.topic
+        if topic == self._host.topic:
+            self._host.heard(topic, message.payload)
+        elif topic == self._names.topic("NCMD") and not message.retain and self._is_rebirth(message.payload):
+            self._node.rebirth_wanted(now)
+        elif topic in self._subscribed:
+            try:
+                self._requests.put_nowait(message)
+            except asyncio.QueueFull:
+                log.warning("%s: more than %d commands wait: one is dropped", self._context.name, MAX_REQUESTS)
+
+    def _is_rebirth(self, payload: bytes) -> bool:
+        try:
+            wanted = orders("", payload, self._planner.catalog)
+        except ValueError:
+            return False
+        return wanted.rebirth and not wanted.writes
+
+    async def background(self) -> None:
+        """Carry out commands one after the other; they outlive the session they came by."""
+        while True:
+            await self._carry_out(await self._requests.get())
+
+    async def _carry_out(self, message: Incoming) -> None:
+        context = self._context
+        source = f"{context.name} {message.topic}"
+        if context.commands is None:
+            log.warning("%s: refused, commands are not allowed here", source)
+            return
+        if message.retain:
+            await context.commands.answer(b"retained", source)
+            return
+        device = message.topic.removeprefix(self._names.topic("DCMD")).removeprefix("/")
+        device = "" if message.topic == self._names.topic("NCMD") else device
+        try:
+            wanted = orders(device, message.payload, self._planner.catalog)
+        except ValueError:
+            await context.commands.answer(message.payload[:100], source)
+            return
+        if wanted.rebirth:
+            self._node.rebirth_wanted(asyncio.get_running_loop().time())
+        for index, name, value in wanted.writes:
+            await self._write(index, name, value, source)
+
+    async def _write(self, index: int | None, name: str, value: object, source: str) -> None:
+        """As a request with an answer, which holds the read-back; refusals are recorded like any request's."""
+        commands = self._context.commands
+        if commands is None:
+            return
+        self._number += 1
+        text = value if not isinstance(value, float) or value - value == 0 else str(value)  # JSON has no NaN
+        identity = f"{self._context.identity.boot}-{self._context.name}-{self._number}"
+        request = compact({"id": identity, "writes": [{"tag": name, "value": text}]})
+        answer = json.loads(await commands.answer(request, source))
+        result = answer["results"][0]
+        flow, session = self._flow, self._session
+        if index is None or flow is None or session is None or self._node.state is not State.LIVE:
+            return
+        step = self._planner.readback(index, result.get("readback"), self._context.clock.now_ns())
+        if step is not None:
+            flow.add([step])
+            session.wake()
+
+    # the rest of the gateway
+
+    def link(self, device: str, *, online: bool, reason: str, since_ns: int) -> None:
+        """DDEATH or DBIRTH, behind the rows already spooled."""
+        del reason  # a DDEATH has no place for it
+        self._planner.links.changed(device, self._context.clock.now_ns(), online=online, since_ns=since_ns)
+        if self._session is not None:
+            self._session.wake()
+
+    def use_table(self, table: TagTable) -> None:
+        """The whole birth sequence again, with the same bdSeq."""
+        self._planner.use_table(table)
+        if self._session is not None:
+            self._session.wake()
