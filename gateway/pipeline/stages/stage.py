@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -28,7 +29,7 @@ class Use:
     steps: Sequence[Step]
 
 
-class Stage:
+class Stage(ABC):
     """All tags that have one step. Calling it gives the rows after the step, those of other tags untouched."""
 
     def __init__(self, table: TagTable, uses: Sequence[Use]) -> None:
@@ -36,9 +37,9 @@ class Stage:
         self.slot = np.full(len(table), -1, np.int32)  # by tag
         self.slot[self.tags] = np.arange(len(uses), dtype=np.int32)
 
+    @abstractmethod
     def __call__(self, readings: Readings) -> Readings:
         """The rows after the step, of each tag in the order of arrival; never writes into the columns given."""
-        raise NotImplementedError
 
     def flush(self, slots: NDArray[np.int64]) -> Readings:
         """What waits in these slots; their runs end, the next row starts new ones."""
