@@ -13,19 +13,19 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from gateway.codec.kernels import Bytes, Indices, Numbers, sizes, split, survey, tabulate, write
+from gateway.codec.kernels import Bytes, Indices, Numbers, measure, planes, split, survey, tabulate, write
 from gateway.codec.layout import (
+    HEADS,
     MAX_ROWS,
     NAN_BITS,
-    NIBBLES,
     NULLS,
     PLANES,
     QUALITY,
     REALS,
     RLE,
     TEXTS,
+    TIMES,
     UNITS_NS,
-    VARINT,
     VERSION,
     ZSTD,
 )
@@ -35,10 +35,13 @@ from gateway.readings import Readings
 WORTH_TRYING: Final = 160  # bytes: below, zstd never made a block shorter
 SMALL: Final = 2048  # rows: up to here one frame over all may be shorter than one for each plane
 PLANE: Final = 32  # numbers: fewer are not worth planes
+COUNT: Final = 10  # bytes that the number of pairs may take
 WHOLE: Final = zstandard.ZstdCompressionParameters.from_level(3, write_content_size=0)
 PLAIN: Final = zstandard.ZstdCompressionParameters.from_level(1, min_match=7, write_content_size=0)
 
-Number = TypeVar("Number", np.uint32, np.int64, np.float64)
+Number = TypeVar("Number", np.uint32, np.int64, np.float64, np.uint8)
+
+_NO_ROWS: Final = np.empty(0, np.int64)
 
 
 def encode(readings: Readings) -> bytes:
@@ -61,46 +64,56 @@ class _Columns:
     """A block taken apart: numbers before the streams, the streams, bit patterns of floats, the texts."""
 
     lead: bytes
-    streams: Sequence[Numbers]
-    floats: Sequence[Numbers | NDArray[np.uint32]]
+    streams: Numbers  # [7, rows]
+    counts: Indices
+    measures: Indices  # as of kernels.measure
+    floats: Sequence[tuple[Numbers, int]]  # with the bytes of each
     texts: bytes
 
     def written(self, form: _Form) -> bytes:
         """All of it, the streams and floats in one of the forms."""
-        word, parts = 0, []
-        for place, stream in enumerate(self.streams):
-            coding, data = form.stream(stream)
-            word |= coding << (2 * place)
-            parts.append(data)
-        for floats in self.floats:
+        measures, chosen, longs = self.measures, self.measures.tolist(), {}
+        for place, (coding, size, _, width) in enumerate(chosen):
+            if size >= PLANE:
+                numbers = self.streams[place, : self.counts[place]]
+                if data := form.long(numbers, width, size, coding):
+                    longs[place] = data
+                    measures = self.measures.copy() if measures is self.measures else measures
+                    measures[place, 0] = PLANES
+        room = sum(size + COUNT for place, (_, size, _, _) in enumerate(chosen) if place not in longs)
+        out, ends = np.empty(room, np.uint8), np.empty(len(chosen), np.int64)
+        write(self.streams, self.counts, measures, out, ends)
+        plain, begin, word, parts = out.tobytes(), 0, 0, []
+        for place, end in enumerate(ends.tolist()):
+            word |= (PLANES if place in longs else chosen[place][0]) << (2 * place)
+            parts.append(longs.get(place) or plain[begin:end])
+            begin = end
+        for floats, width in self.floats:
             parts.append(write_varint(len(floats)))
-            parts += [form.plane(plane) for plane in _planes(floats, floats.itemsize)] if len(floats) else []
+            parts.append(form.planes(floats, width) if len(floats) else b"")
         return b"".join((word.to_bytes(2, "little"), self.lead, *parts, self.texts))
 
 
 class _Form:
     """Each stream in its shortest form without zstd; floats as they are."""
 
-    def stream(self, numbers: Numbers) -> tuple[int, bytes]:
-        """How the stream is coded, and its bytes."""
-        found = np.empty(4, np.int64)
-        sizes(numbers, found)
-        plain, pairs, paired, width = found.tolist()
-        nibbles = (len(numbers) + 1) // 2 if width == 0 and len(numbers) > 1 else plain
-        size, coding = min((plain, VARINT), (nibbles, NIBBLES), (paired + 1, RLE))
-        if size >= PLANE and (planes := self.long(numbers, max(1, width), size, coding)):
-            return PLANES, planes
-        counted = write_varint(pairs) if coding == RLE else b""
-        return coding, counted + _written(numbers, coding, size)
-
     def long(self, numbers: Numbers, width: int, size: int, coding: int) -> bytes:
         """Planes of a stream that takes `size` bytes in the best other form, empty where that is better."""
         del numbers, width, size, coding
         return b""
 
-    def plane(self, plane: Bytes) -> bytes:
-        """One byte of each number."""
-        return write_varint(len(plane)) + plane.tobytes()
+    def planes(self, numbers: Numbers, width: int) -> bytes:
+        """A plane for each of the `width` lowest bytes of the numbers."""
+        out = np.empty((width, len(numbers)), np.uint8)
+        varied, data, rows = planes(numbers, out), out.tobytes(), len(numbers)
+        return b"".join(
+            self.plane(data[place * rows : (place + 1) * rows], bool(varied >> place & 1)) for place in range(width)
+        )
+
+    def plane(self, plane: bytes, varied: bool) -> bytes:
+        """One byte of each number; `varied`: they are not all the same."""
+        del varied
+        return write_varint(len(plane)) + plane
 
 
 class _Packed(_Form):
@@ -111,15 +124,13 @@ class _Packed(_Form):
 
     def long(self, numbers: Numbers, width: int, size: int, coding: int) -> bytes:
         del coding
-        data = b"".join((bytes([width]), *map(self.plane, _planes(numbers, width))))
+        data = bytes([width]) + self.planes(numbers, width)
         return data if len(data) < size else b""
 
-    def plane(self, plane: Bytes) -> bytes:
-        if plane.min() == plane.max():
-            return write_varint(0) + plane[:1].tobytes()
-        data = plane.tobytes()
-        frame = self._zstd.compress(data)
-        best = frame if len(frame) < len(data) else data
+    def plane(self, plane: bytes, varied: bool) -> bytes:
+        if not varied:
+            return write_varint(0) + plane[:1]
+        best = min(plane, self._zstd.compress(plane), key=len)
         return write_varint(len(best)) + best
 
 
@@ -129,71 +140,57 @@ class _Open(_Form):
     def long(self, numbers: Numbers, width: int, size: int, coding: int) -> bytes:
         if coding == RLE and size < len(numbers) // 8:
             return b""
-        return b"".join((bytes([width]), *map(self.plane, _planes(numbers, width))))
-
-
-def _written(numbers: Numbers, coding: int, size: int) -> bytes:
-    out = np.empty(size, np.uint8)
-    return out[: write(numbers, coding, out)].tobytes()
-
-
-def _planes(numbers: Numbers | NDArray[np.uint32], width: int) -> list[Bytes]:
-    """All lowest bytes, all second bytes, ... of numbers that `width` bytes can hold."""
-    little = numbers.astype(numbers.dtype.newbyteorder("<"), copy=False)
-    return list(little.view(np.uint8).reshape(-1, numbers.itemsize)[:, :width].T)
+        return bytes([width]) + self.planes(numbers, width)
 
 
 def _columns(readings: Readings) -> tuple[int, _Columns]:
     rows = len(readings)
     tag, time_ns = _owned(readings.tag), _owned(readings.time_ns)
-    unit, rising, distinct = survey(tag, time_ns)
-    times, index = _times(time_ns, distinct)
-    value, quality = readings.value, readings.quality
-    if not rising:
+    value, quality = _owned(readings.value), _owned(readings.quality)
+    found = np.empty(5, np.int64)
+    survey(tag, time_ns, value.view(np.int64), quality, found)
+    unit, falling, back, missing, marked = found.tolist()
+    streams, counts = np.empty((7, rows), np.uint64), np.zeros(9, np.int64)
+    index = np.empty(rows, np.int64)
+    by_time = np.argsort(time_ns, kind="stable").astype(np.int64, copy=False) if back else _NO_ROWS
+    distinct = tabulate(time_ns, by_time, unit, streams[TIMES], index)
+    first = int(time_ns[by_time[0] if back else 0]) // UNITS_NS[unit] if rows else 0
+    if falling:
         order = np.argsort(tag, kind="stable")
         tag, index, value, quality = tag[order], index[order], value[order], quality[order]
-    value = _owned(value)
     bits = value.view(np.int64)
     text = _text_index(readings, value)
-    numbers, counts = np.empty((6, rows), np.uint64), np.zeros(8, np.int64)
     singles, doubles = np.empty(rows, np.float32), np.empty(rows, np.float64)
-    split(tag, index, value, bits, text, numbers, singles, doubles, counts)
-    heads, lengths, steps, modes, mantissas, adjustments = (numbers[at, : counts[at]] for at in range(6))
-    whole = times // UNITS_NS[unit]
-    gaps = np.diff(whole).view(np.uint64)
-    first = int(whole[0]) if len(whole) else 0
-    lead = b"".join(map(write_varint, (rows, len(heads), len(times), _folded(first))))
-    nulls = bits == NAN_BITS
+    split(tag, index, value, bits, text, streams, singles, doubles, counts)
+    counts[TIMES] = max(0, distinct - 1)
+    lead = b"".join(map(write_varint, (rows, int(counts[HEADS]), distinct, _folded(first))))
     flags = unit
-    if nulls.any():
+    if missing:
         flags |= NULLS
-        lead += _runs(nulls.view(np.uint8))
-    if quality.any():
+        lead += _runs((bits == NAN_BITS).view(np.uint8))
+    if marked:
         flags |= QUALITY
         lead += _runs(quality)
-    floats: tuple[Numbers | NDArray[np.uint32], ...] = ()
-    if counts[6] or counts[7]:
+    floats: tuple[tuple[Numbers, int], ...] = ()
+    short, long = counts[7:].tolist()
+    if short or long:
         flags |= REALS
-        floats = (_changes(singles[: counts[6]].view(np.uint32)), _changes(doubles[: counts[7]].view(np.uint64)))
+        floats = (
+            (_changes(singles[:short].view(np.uint32).astype(np.uint64)), 4),
+            (_changes(doubles[:long].view(np.uint64)), 8),
+        )
     texts = b""
     if readings.texts:
         flags |= TEXTS
         texts = write_texts(readings.texts)
-    return flags, _Columns(lead, (heads, lengths, steps, gaps, modes, mantissas, adjustments), floats, texts)
+    measures = np.empty((7, 4), np.int64)
+    measure(streams, counts, measures)
+    return flags, _Columns(lead, streams, counts, measures, floats, texts)
 
 
 def _owned(column: NDArray[Number]) -> NDArray[Number]:
     """The column, contiguous and writable: any other layout would compile the kernels anew."""
-    return np.require(column, requirements=("C", "W"))
-
-
-def _times(time_ns: NDArray[np.int64], distinct: int) -> tuple[Indices, Indices]:
-    if distinct < 0:
-        times, index = np.unique(time_ns, return_inverse=True)
-        return times, index.astype(np.int64, copy=False)
-    times, index = np.empty(distinct, np.int64), np.empty(len(time_ns), np.int64)
-    tabulate(time_ns, times, index)
-    return times, index
+    return column if column.flags.carray else np.require(column, requirements=("C", "W"))
 
 
 def _text_index(readings: Readings, value: NDArray[np.float64]) -> Indices:
@@ -219,10 +216,7 @@ def _runs(codes: Bytes) -> bytes:
     return b"".join(parts)
 
 
-Bits = TypeVar("Bits", np.uint32, np.uint64)
-
-
-def _changes(bits: NDArray[Bits]) -> NDArray[Bits]:
+def _changes(bits: Numbers) -> Numbers:
     """Bit patterns against their predecessors."""
     changed = bits.copy()
     changed[1:] ^= bits[:-1]

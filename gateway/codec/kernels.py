@@ -32,39 +32,61 @@ _SMALL = 1099511627776.0  # 2**40: larger numbers cost no less than the bits of 
 
 
 @kernel
-def survey(tag: TagColumn, time_ns: TimeColumn) -> tuple[int, int, int]:
-    """The largest unit (0 ns, 1 us, 2 ms, 3 s) that divides all times; whether tags never fall; distinct times.
-
-    The last is -1 where times fall.
-    """
-    unit, step = 3, 1_000_000_000
-    rising, distinct = 1, 0
-    gap: Any = np.int64(0)
-    for row in range(tag.size):
-        if row == 0 or time_ns[row] - time_ns[row - 1] != gap:  # on a grid a division each would be all the work
-            while unit > 0 and time_ns[row] % step != 0:
-                unit -= 1
-                step //= 1000
-        if row == 0:
-            distinct = 1
-            continue
-        gap = time_ns[row] - time_ns[row - 1]
-        if tag[row] < tag[row - 1]:
-            rising = 0
-        if distinct > 0 and time_ns[row] != time_ns[row - 1]:
-            distinct = distinct + 1 if time_ns[row] > time_ns[row - 1] else -1
-    return unit, rising, distinct
+def _divides(time_ns: Any, unit: int) -> bool:
+    if unit == 3:  # constants, since a division by a variable takes ten times as long
+        return bool(time_ns % 1_000_000_000 == 0)
+    if unit == 2:
+        return bool(time_ns % 1_000_000 == 0)
+    return bool(unit == 0 or time_ns % 1_000 == 0)
 
 
 @kernel
-def tabulate(time_ns: TimeColumn, times: Indices, index: Indices) -> None:
-    """Distinct values of times that never fall, and which of them each row has."""
-    count = -1
-    for row in range(time_ns.size):
-        if row == 0 or time_ns[row] != time_ns[row - 1]:
+def survey(tag: TagColumn, time_ns: TimeColumn, bits: Indices, quality: Bytes, found: Indices) -> None:
+    """Put into found i8[5] the largest unit (0 ns, 1 us, 2 ms, 3 s) that divides all times, and what occurs.
+
+    Which is: a tag below the one before, a time before the one before, a missing value, a quality that is not good.
+    bits: of the values.
+    """
+    unit, falling, back, missing, marked = 3, 0, 0, 0, 0
+    gap: Any = np.int64(0)
+    for row in range(tag.size):
+        if row == 0 or time_ns[row] - time_ns[row - 1] != gap:  # on a grid a division each would be all the work
+            while not _divides(time_ns[row], unit):
+                unit -= 1
+        if row > 0:
+            gap = time_ns[row] - time_ns[row - 1]
+            falling |= tag[row] < tag[row - 1]
+            back |= time_ns[row] < time_ns[row - 1]
+        missing |= bits[row] == _NAN
+        marked |= quality[row] != 0
+    found[0], found[1], found[2], found[3], found[4] = unit, falling, back, missing, marked
+
+
+@kernel
+def tabulate(time_ns: TimeColumn, order: Indices, unit: int, gaps: Numbers, index: Indices) -> int:
+    """Which of the distinct times each row has, and the gaps between those in the unit; returns how many they are.
+
+    order: rows by rising time; no rows where they stand so already.
+    """
+    count = 0
+    before: Any = np.int64(0)
+    for place in range(time_ns.size):
+        row = order[place] if order.size else place
+        now = time_ns[row]
+        if place == 0 or now != before:
+            if place > 0:
+                gap = np.uint64(now) - np.uint64(before)
+                if unit == 3:
+                    gap //= np.uint64(1_000_000_000)
+                elif unit == 2:
+                    gap //= np.uint64(1_000_000)
+                elif unit == 1:
+                    gap //= np.uint64(1_000)
+                gaps[count - 1] = gap
             count += 1
-            times[count] = time_ns[row]
-        index[row] = count
+            before = now
+        index[row] = count - 1
+    return count
 
 
 @kernel
@@ -153,11 +175,11 @@ def split(
     """Cut rows sorted by tag into runs and those into streams.
 
     index: each row's distinct time. bits: of `value`. text: each row's index in the text table, -1: none, or no rows.
-    numbers u8[6, n]: heads, lengths, steps, modes, mantissas, adjustments. singles, doubles: values of runs that are no
-    decimals. counts i8[8]: how many of each were written, in this order.
+    numbers u8[7, n]: the streams in the order of the format (not the times). singles, doubles: values of runs that are
+    no decimals. counts i8[9]: how many of each were written, in this order.
     """
-    heads, lengths, steps, modes, mantissas = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
-    adjustments = numbers[5]
+    heads, lengths, steps, modes, mantissas = numbers[0], numbers[1], numbers[2], numbers[4], numbers[5]
+    adjustments = numbers[6]
     pair = np.empty(1, np.float64)
     seen_bits = pair.view(np.int64)
     n = tag.size
@@ -255,8 +277,8 @@ def split(
         n_heads += 1
         previous_tag, previous_start, previous_size = np.int64(tag[start]), start, size
         start = stop
-    counts[0], counts[1], counts[2], counts[3] = n_heads, n_lengths, n_steps, n_heads
-    counts[4], counts[5], counts[6], counts[7] = n_mantissas, n_adjustments, n_singles, n_doubles
+    counts[0], counts[1], counts[2], counts[4] = n_heads, n_lengths, n_steps, n_heads
+    counts[5], counts[6], counts[7], counts[8] = n_mantissas, n_adjustments, n_singles, n_doubles
 
 
 @kernel
@@ -269,28 +291,39 @@ def _varint_size(number: Any) -> int:
 
 
 @kernel
-def sizes(numbers: Numbers, found: Indices) -> None:
-    """Put into found i8[4]: bytes as varints, pairs (value, times) and their bytes, and bytes of the largest value."""
-    plain, pairs, paired, run = 0, 0, 0, 0
-    largest = np.uint64(0)
-    for at in range(numbers.size):
-        size = _varint_size(numbers[at])
-        plain += size
-        largest = max(largest, numbers[at])
-        if at > 0 and numbers[at] == numbers[at - 1]:
-            run += 1
-            continue
-        if at > 0:
+def measure(numbers: Numbers, counts: Indices, found: Indices) -> None:
+    """Put into found i8[7, 4] each stream's best coding but planes, its bytes so, pairs, and largest number's bytes.
+
+    numbers, counts: as of `split`, with the times.
+    """
+    for place in range(7):
+        n = counts[place]
+        plain, pairs, paired, run = 0, 0, 0, 0
+        largest = np.uint64(0)
+        before = np.uint64(0)
+        for at in range(n):
+            number = numbers[place, at]
+            if at > 0 and number == before:
+                run += 1
+                continue
+            size = _varint_size(number)
+            if at > 0:
+                plain += (run + 1) * _varint_size(before)
+                paired += _varint_size(np.uint64(run))
+            largest = max(largest, number)
+            pairs, paired, run, before = pairs + 1, paired + size, 0, number
+        if n > 0:
+            plain += (run + 1) * _varint_size(before)
             paired += _varint_size(np.uint64(run))
-        pairs, paired, run = pairs + 1, paired + size, 0
-    if numbers.size > 0:
-        paired += _varint_size(np.uint64(run))
-    width = 1
-    while width < 8 and largest >> np.uint64(8 * width) > 0:
-        width += 1
-    found[0], found[1], found[2], found[3] = plain, pairs, paired, width
-    if largest < np.uint64(16):
-        found[3] = 0
+        width = 1
+        while width < 8 and largest >> np.uint64(8 * width) > 0:
+            width += 1
+        coding, size = 0, plain
+        if paired + 1 < size:
+            coding, size = 1, paired + 1
+        if largest < np.uint64(16) and n > 1 and (n + 1) // 2 < size:
+            coding, size = 2, (n + 1) // 2
+        found[place, 0], found[place, 1], found[place, 2], found[place, 3] = coding, size, pairs, width
 
 
 @kernel
@@ -304,25 +337,45 @@ def _put(number: Any, out: Bytes, at: int) -> int:
 
 
 @kernel
-def write(numbers: Numbers, coding: int, out: Bytes) -> int:
-    """Write a stream (0 varints, 1 pairs, 2 nibbles); returns the bytes used."""
-    n, used = numbers.size, 0
-    if coding == 0:
+def write(numbers: Numbers, counts: Indices, found: Indices, out: Bytes, ends: Indices) -> None:
+    """Write the streams as `measure` says, one behind the other; ends i8[7] is told where. Coding 3: nothing."""
+    used = 0
+    for place in range(7):
+        n, coding = counts[place], found[place, 0]
+        if coding == 0:
+            for at in range(n):
+                used = _put(numbers[place, at], out, used)
+        elif coding == 1:
+            used = _put(np.uint64(found[place, 2]), out, used)
+            run = np.uint64(0)
+            for at in range(n):
+                if at + 1 < n and numbers[place, at + 1] == numbers[place, at]:
+                    run += np.uint64(1)
+                else:
+                    used = _put(numbers[place, at], out, used)
+                    used = _put(run, out, used)
+                    run = np.uint64(0)
+        elif coding == 2:
+            for at in range((n + 1) // 2):
+                out[used + at] = np.uint8(0)
+            for at in range(n):
+                out[used + (at >> 1)] |= np.uint8(numbers[place, at]) << np.uint8(4 * (at & 1))
+            used += (n + 1) // 2
+        ends[place] = used
+
+
+@kernel
+def planes(numbers: Numbers, out: Bytes) -> int:
+    """Put the lowest bytes of all numbers into out[0], the second into out[1], ...; returns a bit for each varying."""
+    n, width = numbers.size, out.shape[0]
+    differing = np.uint64(0)
+    for at in range(1, n):
+        differing |= numbers[at] ^ numbers[0]
+    varied = 0
+    for plane in range(width):
+        shift = np.uint64(8 * plane)
+        if differing >> shift & np.uint64(0xFF) != 0:
+            varied |= 1 << plane
         for at in range(n):
-            used = _put(numbers[at], out, used)
-    elif coding == 1:
-        run = np.uint64(0)
-        for at in range(n):
-            if at + 1 < n and numbers[at + 1] == numbers[at]:
-                run += np.uint64(1)
-            else:
-                used = _put(numbers[at], out, used)
-                used = _put(run, out, used)
-                run = np.uint64(0)
-    else:
-        used = (n + 1) // 2
-        for at in range(used):
-            out[at] = np.uint8(0)
-        for at in range(n):
-            out[at >> 1] |= np.uint8(numbers[at]) << np.uint8(4 * (at & 1))
-    return used
+            out[plane, at] = np.uint8(numbers[at] >> shift & np.uint64(0xFF))
+    return varied

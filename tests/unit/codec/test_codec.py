@@ -287,7 +287,15 @@ def test_a_cut_or_flipped_message_is_noticed() -> None:
 
 def test_after_warming_up_nothing_is_compiled() -> None:
     warm()
-    functions = [kernels.survey, kernels.tabulate, kernels.split, kernels.sizes, kernels.write, reading.read]
+    functions = [
+        kernels.survey,
+        kernels.tabulate,
+        kernels.split,
+        kernels.measure,
+        kernels.planes,
+        kernels.write,
+        reading.read,
+    ]
     before = [len(getattr(function, "signatures", ())) for function in functions]
     test_read_only_and_strided_columns_are_taken()
     for block in (
