@@ -21,6 +21,7 @@ class Entry:
     pending: frozenset[str]
     arrived: float
     storing: bool = False  # on its way to the disk
+    level: int = 0  # how often it was thinned
 
 
 def weight(block: Block) -> int:
@@ -50,6 +51,11 @@ class Front:
     def get(self, seq: int) -> Entry | None:
         """The block of a number, if it is here."""
         return self._entries.get(seq)
+
+    def thin(self, entry: Entry, block: Block) -> None:
+        """What stays of a block takes its place."""
+        self.bytes += weight(block) - weight(entry.block)
+        entry.block, entry.level = block, entry.level + 1
 
     def remove(self, seq: int) -> Entry | None:
         """Let go of a block."""

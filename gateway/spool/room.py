@@ -32,6 +32,7 @@ class Room:
         self._front_bytes = min(FRONT_BYTES, stock.settings.max_size)
         self._piece = min(stock.settings.max_size // PIECES, PIECE_BYTES)
         self._thinned = FIRST  # where thinning goes on
+        self._thinned_front = FIRST  # the same in memory
 
     def for_events(self) -> bool:
         """Whether `loss` events may be made now: with drop-newest they would pile up on a full spool."""
@@ -39,17 +40,28 @@ class Room:
         return settings.when_full != "drop-newest" or self._keeper.usage.bytes + SLACK < settings.max_size
 
     async def too_old(self) -> list[Stored]:
-        """A piece of the blocks on disk that `max_age` ends; nothing while nobody knows what time it is."""
-        stock = self._stock
-        if not stock.clock.stamp.synchronised:
+        """A piece of the blocks on disk that `max_age` ends, the front cleared of its own."""
+        limit = self._age_limit()
+        if limit is None:
             return []
-        limit = stock.clock.now_ns() - int(stock.settings.max_age * 1e9)
-        offered = stock.offered()
-        for entry in [entry for entry in stock.front if entry.seq not in offered]:
+        self.end_old_front()
+        stock = self._stock
+        found = await self._keeper.oldest(PIECE_BYTES, FIRST, stock.offered() | stock.doomed, limit)
+        return self._lose([stored for stored in found if stored.first_ns >= SANE_NS], "spool_age")
+
+    def end_old_front(self) -> None:
+        """Drop the blocks in memory that `max_age` ends."""
+        limit, offered = self._age_limit(), self._stock.offered()
+        if limit is None:
+            return
+        for entry in [entry for entry in self._stock.front if not entry.storing and entry.seq not in offered]:
             if SANE_NS <= _first_ns(entry.block) < limit:
                 self._lose_entry(entry, "spool_age")
-        found = await self._keeper.oldest(PIECE_BYTES, FIRST, offered | stock.doomed, limit)
-        return self._lose([stored for stored in found if stored.first_ns >= SANE_NS], "spool_age")
+
+    def _age_limit(self) -> int | None:
+        """UTC ns; None while nobody knows what time it is."""
+        clock = self._stock.clock
+        return clock.now_ns() - int(self._stock.settings.max_age * 1e9) if clock.stamp.synchronised else None
 
     async def make(self, inserts: list[Insert], delete: list[Stored]) -> tuple[list[Stored], list[Insert]]:
         """Room for `inserts`, when `delete` goes anyway: what else to delete, and what to store again, thinned."""
@@ -130,13 +142,34 @@ class Room:
             bound = max(bound, FRONT_BYTES)
         if front.bytes <= bound:
             return
-        newest, offered = self._stock.settings.when_full == "drop-newest", self._stock.offered()
+        policy, offered = self._stock.settings.when_full, self._stock.offered()
+        newest = policy == "drop-newest"
+        target = bound if newest else bound - bound // PIECES
+        if policy == "thin":
+            self._thin_front(target)
         entries = [entry for entry in front if not entry.storing and entry.seq not in offered]
         for entry in reversed(entries) if newest else entries:
-            if front.bytes <= (bound if newest else bound - bound // PIECES):
+            if front.bytes <= target:
                 return
             if not (newest and entry.block.events):
                 self._lose_entry(entry, "spool_full")
+
+    def _thin_front(self, target: int) -> None:
+        front, offered = self._stock.front, self._stock.offered()
+        entries = [e for e in front if not (e.storing or e.seq in offered or e.block.events)]
+        older = entries[: len(entries) // 2]  # again and again; the newer half stays as it is
+        later = [entry for entry in older if entry.seq > self._thinned_front]
+        for entry in later + older[: len(older) - len(later)]:
+            if front.bytes <= target:
+                return
+            self._thinned_front = entry.seq
+            stays, goes = split(entry.block, entry.level)
+            if not len(stays.readings):
+                self._lose_entry(entry, "spool_full")
+                continue
+            front.thin(entry, stays)
+            if len(goes.readings):
+                self._stock.lose("spool_full", entry.seq, goes, entry.pending)
 
     def lose_damaged(self, stored: Stored, pending: frozenset[str]) -> None:
         """Count a damaged record; `pending` are those who came across it."""

@@ -163,7 +163,7 @@ class Writer:
         stock, keeper, times = self._stock, self._keeper, self._times
         tell = self._tell_due(now)
         if not keeper.ready:
-            return min(keeper.retry_at, tell)
+            return min(keeper.retry_at, tell, times.aged + self._age_every() if len(stock.front) else inf)
         if times.acked is None and any(delivery.acked for delivery in stock.deliveries.values()):
             times.acked = now
         write = min(
@@ -194,7 +194,12 @@ class Writer:
             if self._commit_due() <= now:
                 self._stock.seal()  # one commit for both halves of the interval
             await self.commit(old_only=True)
-        elif self._keeper.retry_at <= now:
+            return
+        if self._times.aged + self._age_every() <= now:
+            self._times.aged = now
+            self._room.end_old_front()
+            self.count()
+        if self._keeper.retry_at <= now:
             async with self._one:
                 await self._reopen()
 
@@ -263,13 +268,14 @@ class Writer:
             return []
         blocks = [entry.block for entry in entries]
         records = await self._keeper.work(lambda: [record.encode(block) for block in blocks])
-        return [Insert(e.seq, e.block, e.pending, data) for e, data in zip(entries, records, strict=True)]
+        columns = zip(entries, blocks, records, strict=True)
+        return [Insert(entry.seq, block, entry.pending, data) for entry, block, data in columns]
 
     async def _write(self, inserts: list[Insert], now: float) -> None:
         stock, delete, rewrite = self._stock, list(self._delete), list(self._rewrite)
         entries = [entry for insert in inserts if (entry := stock.front.get(insert.seq)) is not None]
-        needed = {entry.seq: entry.pending for entry in entries}
-        inserts = [replace(insert, pending=needed[insert.seq]) for insert in inserts if insert.seq in needed]
+        encoded = {insert.seq: insert for insert in inserts}
+        inserts = [_as_it_stands(entry, encoded[entry.seq]) for entry in entries]
         acked = {name: list(delivery.acked) for name, delivery in stock.deliveries.items() if delivery.acked}
         ledger = stock.kept_losses()
         keep: dict[str, bytes | None] = dict(self._unkept)
@@ -315,3 +321,9 @@ class Writer:
             if done:
                 delivery.purge(done)
                 delivery.look_again()
+
+
+def _as_it_stands(entry: Entry, insert: Insert) -> Insert:
+    """The record of a block that may have been acknowledged, or thinned, since it was encoded."""
+    data = insert.data if insert.block is entry.block else record.encode(entry.block)
+    return Insert(entry.seq, entry.block, entry.pending, data, entry.level)

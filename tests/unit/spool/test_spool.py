@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -676,3 +677,68 @@ async def test_a_drop_that_could_not_be_written_is_counted_once(
         lost = sum(event["count"] for event in events_of(found))
         assert lost > 0
         assert len(values_of(found)) + lost == total
+
+
+# without a disk
+
+
+async def test_without_a_disk_the_older_half_is_thinned(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("in the way")
+    counters = SpoolCounters()
+    place = tmp_path / "state" / "s.db"
+    async with make(place, counters=counters, max_size="256KiB", when_full="thin") as spool:
+        for number in range(40):
+            spool.append(readings(noise(1000, number)))
+            spool.seal()
+            assert counters.memory_bytes <= 256 << 10
+        plant = spool.delivery("plant")
+        assert plant.backlog == 40_000 - counters.lost["spool_full"]
+        (tmp_path / "state").unlink()
+        await spool._writer.open()
+        await spool.commit()
+        found = await drain(plant, spool)
+        values = values_of(found)
+        assert len(values) + sum(event["count"] for event in events_of(found)) == 40_000
+        assert len({int(value) for value in values}) > 15  # dropping the oldest would keep eleven blocks
+        assert sum(value >= 39 for value in values) == 1000
+        assert plant.backlog == 0
+
+
+async def test_a_block_thinned_while_it_is_encoded_is_stored_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with make(tmp_path / "s.db", max_size="128KiB", when_full="thin") as spool:
+        for number in range(2):
+            spool.append(readings(noise(1000, number)))
+            spool.seal()
+        work = spool._keeper.work
+
+        async def slow(job: Callable[[], list[bytes]]) -> list[bytes]:
+            done = await work(job)
+            monkeypatch.undo()
+            spool._writer._room._thin_front(0)
+            return done
+
+        monkeypatch.setattr(spool._keeper, "work", slow)
+        await spool.commit()
+        found = await drain(spool.delivery("plant"), spool)
+        (loss,) = events_of(found)
+        assert 0 < loss["count"] == 2000 - len(values_of(found))
+
+
+async def test_without_a_disk_old_blocks_are_dropped_and_told(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("in the way")
+    hand = HandClock()
+    async with make(tmp_path / "state" / "s.db", clock=hand.clock, max_age="1h") as spool:
+        spool.append(readings([1.0, 2.0], hand.wall_ns))
+        spool.seal()
+        hand.pass_time(3000)
+        spool.append(readings([3.0], hand.wall_ns))
+        spool.seal()
+        hand.pass_time(1000)
+        await spool._writer._serve(spool._stock.now())
+        await spool._writer._serve(spool._stock.now())
+        found = await drain(spool.delivery("plant"), spool)
+        assert values_of(found) == [3.0]
+        (loss,) = events_of(found)
+        assert (loss["reason"], loss["count"]) == ("spool_age", 2)
