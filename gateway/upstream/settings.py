@@ -219,8 +219,6 @@ class UpstreamSettings(Settings):
         `site` holds what `gateway.site` gives for the topic's fields. Looks at files and environment.
         """
         found: list[tuple[str, tuple[str | int, ...], str]] = []
-        if self.format == "sparkplug":
-            found.append(("error", ("format",), "sparkplug is not available yet: use json or columns"))
         for field in sorted(fields_of(self.topic) & SITE_FIELDS):
             value = site.get(field, "")
             if not value:

@@ -14,6 +14,7 @@ from gateway.runtime.counters import Counters, UpstreamCounters
 from gateway.runtime.latest import Latest
 from gateway.runtime.supervise import Backoff
 from gateway.upstream.commands import Commands
+from gateway.upstream.conversation import Memory
 from gateway.upstream.identity import Identity
 from gateway.upstream.settings import UpstreamSettings
 from gateway.upstream.upstream import Upstream
@@ -45,6 +46,8 @@ async def running(
     patience: float = 2.0,
     boot: str = IDENTITY.boot,
     backoff: Backoff | None = None,
+    memory: Memory | None = None,
+    latest: Latest | None = None,
     **settings: Any,
 ) -> AsyncIterator[Running]:
     """Run an upstream; at the end it is stopped, or cancelled where it doesn't stop in time."""
@@ -56,10 +59,11 @@ async def running(
         replace(IDENTITY, boot=boot),
         delivery,
         table,
-        Latest(table),
+        latest or Latest(table),
         Clock(),
         counters,
         commands,
+        memory=memory,
         backoff=backoff or Backoff(0.05, 0.2),
     )
     stop = asyncio.Event()
