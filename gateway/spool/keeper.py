@@ -84,7 +84,13 @@ class Keeper:
 
     async def forget(self, upstream: str, last: int) -> None:
         """See `opening.forget`."""
-        await self._call(lambda: forget(self._store, [upstream], last))
+
+        def work() -> Usage:
+            forget(self._store, [upstream], last)
+            self._store.reload()
+            return self._store.usage()
+
+        self.usage = await self._call(work)
 
     async def recall(self, key: str) -> bytes | None:
         """A kept value."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -60,9 +60,9 @@ def _begin(store: Store, upstreams: Collection[str], now_ns: int) -> Opening:
     clean, alive = recall(store, CLEAN), recall(store, ALIVE)
     since = int.from_bytes(alive, "little") if clean == b"0" and alive is not None else None
     ledger = recall(store, LEDGER) or b""
-    _settle_upstreams(store, upstreams)
+    left = _settle_upstreams(store, upstreams)
     store.apply(Changes(keep={CLEAN: b"0", ALIVE: now_ns.to_bytes(8, "little")}))
-    return Opening(store.usage(), store.last_outside(), _backlog(store), since, ledger)
+    return Opening(store.usage(), store.last_outside(), _backlog(store), since, ledger, left=left)
 
 
 def recall(store: Store, key: str) -> bytes | None:
@@ -82,8 +82,9 @@ def forget(store: Store, names: Collection[str], last: int | None = None) -> Non
         db.execute("DELETE FROM block WHERE seq NOT IN (SELECT seq FROM delivery)")
 
 
-def _settle_upstreams(store: Store, wanted: Collection[str]) -> None:
-    """Who is new takes over the backlog of those who left (a renamed upstream), else it is dropped."""
+def _settle_upstreams(store: Store, wanted: Collection[str]) -> Mapping[str, int]:
+    """Who is new takes over the backlog of those who left (a renamed upstream), else it goes: readings by name."""
+    backlog = _backlog(store)
     with store.transaction() as db:
         known = {name for (name,) in db.execute("SELECT name FROM upstream")}
         gone, new = sorted(known - set(wanted)), sorted(set(wanted) - known)
@@ -100,6 +101,7 @@ def _settle_upstreams(store: Store, wanted: Collection[str]) -> None:
         with store.transaction() as db:
             db.executemany("DELETE FROM upstream WHERE name = ?", ((name,) for name in gone))
     store.reload()
+    return {} if new else {name: backlog[name] for name in gone if backlog.get(name)}
 
 
 def _backlog(store: Store) -> dict[str, int]:

@@ -104,3 +104,4 @@ class Opening:
     aside: str = ""  # where the damaged file went
     lost: int | None = 0  # readings that could not be saved from it; None: unknown
     lost_from_ns: int = 0
+    left: Mapping[str, int] = field(default_factory=dict)  # readings dropped with upstreams that nobody took over from

@@ -16,7 +16,7 @@ import logging
 import secrets
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from gateway.errors import SpoolError
 from gateway.readings import Readings, TagTable
@@ -31,6 +31,9 @@ from gateway.spool.stock import Stock, Told
 from gateway.spool.writer import Writer
 
 log = logging.getLogger(__name__)
+
+SILENT_S: Final = 300.0  # a card that collects its garbage may hold a commit for long; readings flow on meanwhile
+_SEAL_LATE_S: Final = 5.0
 
 
 class Spool:
@@ -57,6 +60,7 @@ class Spool:
         self._writer = Writer(self._stock, self._keeper)
         self._shelf = DiskShelf(self._stock, self._keeper, self._writer)
         self._opened = asyncio.Event()
+        self._signs = 0
         for name in upstreams:
             self.delivery(name)
 
@@ -125,11 +129,16 @@ class Spool:
         return found
 
     def forget(self, upstream: str) -> None:
-        """The upstream left the configuration: what only it needed is dropped."""
+        """The upstream left the configuration: what only it needed is dropped, and the log says how much that was.
+
+        No `loss` event: the upstreams that stay have lost nothing, and the sums they keep must hold.
+        """
         delivery = self._stock.deliveries.pop(upstream, None)
         if delivery is None:
             return
         delivery.unsettled.clear()
+        if delivery.backlog:
+            log.warning("spool: upstream %s left: %d readings it had not acknowledged go", upstream, delivery.backlog)
         for entry in list(self._stock.front):
             self._stock.release(entry, upstream)
         self._writer.forget(upstream)
@@ -154,6 +163,18 @@ class Spool:
         async with asyncio.TaskGroup() as house:
             house.create_task(self._seal_in_time(), name="spool-seal")
             house.create_task(self._writer.run(), name="spool-commit")
+
+    def sign_of_life(self) -> int:
+        """Another number than at the call before, if `run` turned meanwhile and seals in time.
+
+        Idle as the spool may be, a call wakes it once; a commit that takes longer than `SILENT_S` is a hang.
+        """
+        stock = self._stock
+        stock.changed.set()
+        since = stock.segment.since
+        if since is None or stock.now() - since < stock.settings.seal.max_age + _SEAL_LATE_S:
+            self._signs = self._writer.turns
+        return self._signs
 
     async def _seal_in_time(self) -> None:
         stock = self._stock

@@ -49,6 +49,7 @@ class Writer:
         self._keeper = keeper
         self._room = Room(stock, keeper)
         self._one = asyncio.Lock()
+        self.turns = 0  # of `run`: grows with each look at what is due
         self._times = _Times()
         self._unkept: dict[str, bytes] = {}
         self._until: dict[str, int] = {}
@@ -73,6 +74,8 @@ class Writer:
             stock.ledger.load(opening.ledger, stock.everybody)
             if opening.unclean_since_ns is not None:
                 stock.lose_readings("power", (), min(opening.unclean_since_ns, now_ns), now_ns, None)
+        for name, rows in opening.left.items():
+            log.warning("spool: upstream %s left: %d readings it had not acknowledged go", name, rows)
         if opening.damage:
             log.error("spool: %s: set aside as %s", opening.damage, opening.aside)
             if opening.lost != 0:
@@ -148,6 +151,7 @@ class Writer:
         changed = self._stock.changed
         while True:
             changed.clear()
+            self.turns += 1
             now = self._stock.now()
             due = self._due(now)
             if due <= now:

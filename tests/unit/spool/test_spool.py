@@ -248,6 +248,26 @@ async def test_a_forgotten_upstream_needs_nothing_any_more(tmp_path: Path) -> No
         assert counters.blocks == 0
 
 
+async def test_what_a_forgotten_upstream_had_not_acknowledged_is_told_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    counters = SpoolCounters()
+    async with make(tmp_path / "s.db", ("plant", "cloud"), counters=counters) as spool:
+        plant = spool.delivery("plant")
+        spool.append(readings([1.0, 2.0]))
+        await spool.commit()
+        assert values_of(await drain(plant, spool)) == [1.0, 2.0]
+        await spool.commit()
+        spool.append(readings([3.0]))
+        spool.seal()
+        spool.forget("cloud")
+        assert "upstream cloud left: 3 readings it had not acknowledged go" in caplog.text
+        await spool._writer.commit(old_only=True)
+        assert counters.blocks == 1  # in memory, for plant
+        found = await drain(plant, spool)
+        assert (values_of(found), events_of(found)) == ([3.0], [])
+
+
 async def test_an_upstream_of_the_same_name_starts_anew_after_forgetting(tmp_path: Path) -> None:
     async with make(tmp_path / "s.db", ("plant",)) as spool:
         spool.append(readings([1.0]))
@@ -267,11 +287,12 @@ async def test_a_renamed_upstream_takes_over_the_backlog(tmp_path: Path) -> None
         assert values_of(await drain(spool.delivery("factory"), spool)) == [1.0]
 
 
-async def test_an_upstream_that_left_pins_nothing(tmp_path: Path) -> None:
+async def test_an_upstream_that_left_pins_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     counters = SpoolCounters()
     async with make(tmp_path / "s.db", ("plant", "cloud")) as spool:
         spool.append(readings([1.0]))
     async with make(tmp_path / "s.db", ("plant",), counters=counters) as spool:
+        assert "upstream cloud left: 1 readings it had not acknowledged go" in caplog.text
         await drain(spool.delivery("plant"), spool)
         await spool.commit()
         assert counters.blocks == 0

@@ -21,7 +21,7 @@ from gateway.spool.delivery import UpstreamDelivery
 from tests.fakes.spool import HandClock, crash, drain, make, readings, take
 
 UPSTREAMS = ("plant", "cloud")
-WINDOW = 3
+WINDOW = 6
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # each commit waits for its disk
 
 
@@ -148,6 +148,12 @@ class SpoolModel(RuleBasedStateMachine):
             newest = receiver.outstanding[-1].id
             assert newest.boot != block.id.boot or newest.number < block.id.number, "out of order"
         receiver.outstanding.append(block)
+
+    @rule(name=st.sampled_from(UPSTREAMS))
+    def fill_the_window(self, name: str) -> None:
+        """In a small spool everything may be on its way, and what is dropped is in flight."""
+        for _ in range(WINDOW):
+            self.receive(name)
 
     @precondition(lambda self: any(receiver.outstanding for receiver in self.receivers.values()))
     @rule(data=st.data())
