@@ -47,17 +47,25 @@ def survey(tag: TagColumn, time_ns: TimeColumn, bits: Indices, quality: Bytes, f
     Which is: a tag below the one before, a time before the one before, a missing value, a quality that is not good.
     bits: of the values.
     """
-    unit, falling, back, missing, marked = 3, 0, 0, 0, 0
+    unit, falling, back, missing, marked = 3, False, False, False, False
     gap: Any = np.int64(0)
     for row in range(tag.size):
-        if row == 0 or time_ns[row] - time_ns[row - 1] != gap:  # on a grid a division each would be all the work
-            while not _divides(time_ns[row], unit):
-                unit -= 1
+        if unit == 0:
+            break
+        if row > 0 and time_ns[row] - time_ns[row - 1] == gap:  # on a grid a division each would be all the work
+            continue
+        while not _divides(time_ns[row], unit):
+            unit -= 1
         if row > 0:
             gap = time_ns[row] - time_ns[row - 1]
-            falling |= tag[row] < tag[row - 1]
-            back |= time_ns[row] < time_ns[row - 1]
+    later, beyond = time_ns[1:], tag[1:]
+    for row in range(beyond.size):  # a loop for each column: the compiler takes several rows at once
+        falling |= beyond[row] < tag[row]
+    for row in range(later.size):
+        back |= later[row] < time_ns[row]
+    for row in range(tag.size):
         missing |= bits[row] == _NAN
+    for row in range(tag.size):
         marked |= quality[row] != 0
     found[0], found[1], found[2], found[3], found[4] = unit, falling, back, missing, marked
 
@@ -291,6 +299,14 @@ def _varint_size(number: Any) -> int:
 
 
 @kernel
+def _above(numbers: Numbers, limit: Any) -> Any:
+    found: Any = np.int64(0)
+    for at in range(numbers.size):
+        found += np.int64(numbers[at] > limit)
+    return found
+
+
+@kernel
 def measure(numbers: Numbers, counts: Indices, found: Indices) -> None:
     """Put into found i8[7, 4] each stream's best coding but planes, its bytes so, pairs, and largest number's bytes.
 
@@ -298,23 +314,31 @@ def measure(numbers: Numbers, counts: Indices, found: Indices) -> None:
     """
     for place in range(7):
         n = counts[place]
-        plain, pairs, paired, run = 0, 0, 0, 0
+        row, after = numbers[place, :n], numbers[place, 1:n]
+        pairs, paired = min(n, 1), 0
         largest = np.uint64(0)
-        before = np.uint64(0)
-        for at in range(n):
-            number = numbers[place, at]
-            if at > 0 and number == before:
-                run += 1
-                continue
-            size = _varint_size(number)
-            if at > 0:
-                plain += (run + 1) * _varint_size(before)
-                paired += _varint_size(np.uint64(run))
-            largest = max(largest, number)
-            pairs, paired, run, before = pairs + 1, paired + size, 0, number
-        if n > 0:
-            plain += (run + 1) * _varint_size(before)
-            paired += _varint_size(np.uint64(run))
+        for at in range(row.size):
+            largest = max(largest, row[at])
+        plain = n
+        for digit in range(1, 10):
+            last = (np.uint64(1) << np.uint64(7 * digit)) - np.uint64(1)
+            if largest <= last:
+                break
+            plain += _above(row, last)
+        for at in range(after.size):
+            pairs += row[at] != after[at]
+        if pairs == 1:
+            paired = _varint_size(row[0]) + _varint_size(np.uint64(n - 1))
+        elif 2 * pairs + 1 < plain:  # else it can't be shorter
+            run = 0
+            for at in range(n):
+                if at + 1 < n and row[at + 1] == row[at]:
+                    run += 1
+                else:
+                    paired += _varint_size(row[at]) + _varint_size(np.uint64(run))
+                    run = 0
+        else:
+            paired = plain
         width = 1
         while width < 8 and largest >> np.uint64(8 * width) > 0:
             width += 1
@@ -345,6 +369,10 @@ def write(numbers: Numbers, counts: Indices, found: Indices, out: Bytes, ends: I
         if coding == 0:
             for at in range(n):
                 used = _put(numbers[place, at], out, used)
+        elif coding == 1 and found[place, 2] == 1:
+            used = _put(np.uint64(1), out, used)
+            used = _put(numbers[place, 0], out, used)
+            used = _put(np.uint64(n - 1), out, used)
         elif coding == 1:
             used = _put(np.uint64(found[place, 2]), out, used)
             run = np.uint64(0)
