@@ -2,7 +2,7 @@
 
 A fence `sh` holds commands, `console` commands after `$ ` and what they print. A comment on the line before a fence
 says what is special: `file: NAME` (the fence is that file), `background until PORT` (runs on; ready once the port
-listens), `exit N` (the expected code), `not run: REASON`.
+listens), `exit N` (the expected code), `needs PROGRAM`, `not run: REASON`.
 """
 
 from __future__ import annotations
