@@ -33,7 +33,7 @@ from gateway.runtime.status.view import View
 from gateway.runtime.synchronised import Synchronised
 from gateway.runtime.systemd import Notifier
 from gateway.runtime.watchdog import Watchdog
-from gateway.spool.spool import Spool
+from gateway.spool.spool import SILENT_S, Spool
 from gateway.upstream.audit import AuditLog
 from gateway.upstream.commands import Executor
 from gateway.upstream.identity import Identity
@@ -73,7 +73,9 @@ class Daemon:
         self.flow = Flow(configuration, spool, clock, counters, latest, self._link)
         audit = AuditLog(state / "audit.log")
         self.commands = Executor(self.flow.table, self._write, clock, spool, audit, self._note_write)
-        self.senders = Senders(house, spool, clock, counters, latest, self.commands, lambda: self.flow.table)
+        self.senders = Senders(
+            house, spool, clock, counters, latest, self.commands, lambda: self.flow.table, self.watchdog
+        )
         context = FieldContext(self.flow, clock, counters, state if state.is_dir() else None)
         self.buses = Buses(house, context, self.watchdog)
         self.pages = Pages(house, view)
@@ -85,6 +87,7 @@ class Daemon:
 
     def start(self) -> None:
         """Open all upstreams and buses; none of them is waited for."""
+        self.watchdog.watch("spool", self._spool.sign_of_life, SILENT_S)
         for device, _ in self.configuration.devices():
             self._counters.device(device)
         for name in self.configuration.root.upstreams:

@@ -10,10 +10,11 @@ from gateway.readings import TagTable
 from gateway.runtime.clock import Clock
 from gateway.runtime.counters import Counters
 from gateway.runtime.latest import Latest
+from gateway.runtime.watchdog import Watchdog
 from gateway.spool.spool import Spool
 from gateway.upstream.commands import Commands
 from gateway.upstream.identity import Identity
-from gateway.upstream.upstream import Upstream
+from gateway.upstream.upstream import SILENT_S, Upstream
 
 
 class Senders:
@@ -28,6 +29,7 @@ class Senders:
         latest: Latest,
         commands: Commands,
         current: Callable[[], TagTable],
+        watchdog: Watchdog,
     ) -> None:
         self._house = house
         self._spool = spool
@@ -36,6 +38,7 @@ class Senders:
         self._latest = latest
         self._commands = commands
         self._current = current
+        self._watchdog = watchdog
         self._drain = asyncio.Event()
         self._upstreams: dict[str, Upstream] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -59,6 +62,7 @@ class Senders:
                 upstream.link(device, counters.up, counters.reason, counters.since_ns)
         self._upstreams[name] = upstream
         self._tasks[name] = self._house.create_task(upstream.run(self._drain), name=f"upstream {name}")
+        self._watchdog.watch(f"upstream {name}", lambda: upstream.progress, SILENT_S)
 
     def link(self, device: str, online: bool, reason: str, since_ns: int) -> None:  # as the field says it
         """A device's link went up or down."""
@@ -72,8 +76,10 @@ class Senders:
 
     async def stop(self, names: Iterable[str], timeout_s: float) -> None:
         """End upstreams at once; what they did not deliver stays in the spool."""
-        tasks = [self._tasks.pop(name) for name in names]
-        for task in tasks:
+        stopped = {name: self._tasks.pop(name) for name in names}
+        tasks = stopped.values()
+        for name, task in stopped.items():
+            self._watchdog.forget(f"upstream {name}")
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=timeout_s)

@@ -57,6 +57,7 @@ class Session:
         self.limits = Limits()
         self.dropped = 0  # incoming messages that found the queue full
         self.in_flight = 0  # QoS 1 messages without their PUBACK
+        self.turns = 0  # grows with every `wait` of the owner, at least once a second while it does its work
         self.wake_when_written = False  # for a sender of QoS 0, which waits for `blocked` to end
         self._loop = asyncio.get_running_loop()
         self._acks: deque[tuple[int, int]] = deque()
@@ -185,6 +186,7 @@ class Session:
 
     async def wait(self) -> None:
         """Wait until something came or `wake` was called, a second at most; LinkError once the link is lost."""
+        self.turns += 1
         await self._wake.wait()
         self._wake.clear()
         if self._error is not None:

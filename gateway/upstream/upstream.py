@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S: Final = 2.0
 TAKEOVER_PAUSE_S: Final = 60.0
+SILENT_S: Final = 300.0  # takeover pause, longest backoff, name lookup, connecting, subscribing: half of it at most
 
 
 class Upstream:
@@ -57,6 +58,7 @@ class Upstream:
         self._broker = 0
         self._not_before = 0.0
         self._session: Session | None = None
+        self._turns = 0  # attempts, and the turns of the sessions that ended
         self._conversation = conversation(
             Context(
                 name,
@@ -71,6 +73,11 @@ class Upstream:
                 memory,
             )
         )
+
+    @property
+    def progress(self) -> int:
+        """Grows at least every `SILENT_S` while the upstream works, waits for its broker or has nothing to do."""
+        return self._turns + (self._session.turns if self._session is not None else 0)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop` is set and nothing is left. Cancelled, it says goodbye within 2 s and ends."""
@@ -99,6 +106,7 @@ class Upstream:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(max(0.0, self._not_before - loop.time()))
         await self._conversation.prepare()
+        self._turns += 1
         session = Session(self._plan())
         try:
             await session.open(self._conversation.connecting)
@@ -115,6 +123,7 @@ class Upstream:
             raise
         finally:
             self._session = None
+            self._turns += session.turns
             await self._leave(session)
         self._note(up=False, reason="stopped")
 
