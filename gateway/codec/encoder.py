@@ -32,7 +32,7 @@ from gateway.codec.layout import (
 from gateway.codec.texts import write_texts, write_varint
 from gateway.readings import Readings
 
-WORTH_TRYING: Final = 160  # bytes: below, zstd never made a block shorter
+WORTH_TRYING: Final = 160  # bytes: below, zstd never made a block shorter; nor one of few rows, but for its texts
 SMALL: Final = 2048  # rows: up to here one frame over all may be shorter than one for each plane
 PLANE: Final = 32  # numbers: fewer are not worth planes
 COUNT: Final = 10  # bytes that the number of pairs may take
@@ -52,7 +52,7 @@ def encode(readings: Readings) -> bytes:
     flags, columns = _columns(readings)
     head = bytes([VERSION])
     best = flags.to_bytes(1, "little") + columns.written(_Form() if rows < PLANE else _Packed())
-    if rows <= SMALL and len(best) >= WORTH_TRYING:
+    if rows <= SMALL and (rows >= PLANE or readings.texts) and len(best) >= WORTH_TRYING:
         body = columns.written(_Open())
         frame = zstandard.ZstdCompressor(compression_params=WHOLE).compress(body)
         best = min(best, (flags | ZSTD).to_bytes(1, "little") + write_varint(len(body)) + frame, key=len)
