@@ -137,6 +137,8 @@ class EdgeNode:
                 await self._granted(session, [self._host.topic], retained=True)
             self._node.subscribed()
             self._session = session
+            if not self._host.ready:
+                self._context.counters.reason = f"waits for the primary host on {self._host.topic}"
             await self._talk(session, flow, link, stop)
         finally:
             self._session = self._flow = self._again = None
@@ -168,7 +170,6 @@ class EdgeNode:
                     await self._be_born(session, flow)
                     link.worked()
                 elif len(self._context.settings.broker) > 1 and now - began > HOST_WAIT_S:
-                    link.worked()
                     await self._die(session)
                     raise NextBrokerError(f"the primary host is not online here: nothing on {self._host.topic}")
             if self._node.state is State.LIVE:
@@ -202,8 +203,9 @@ class EdgeNode:
         if not backlog:
             planner.catalog.forget_left()
         planner.node[BACKLOG] = NodeValue(backlog, now_ns // MS)
-        planner.node[ONLINE] = NodeValue(len(planner.catalog.devices) - planner.links.down, now_ns // MS)
+        planner.node[ONLINE] = NodeValue(planner.devices_online, now_ns // MS)
         self._node.born()
+        context.counters.reason = ""
         steps = planner.births(self._node.bdseq, now_ns)
         for step in steps:
             packet = len(step.metrics) + len(step.topic.encode()) + 48
@@ -241,7 +243,7 @@ class EdgeNode:
     def _node_news(self, now: float, now_ns: int) -> list[Step]:
         planner = self._planner
         news: list[Step] = []
-        online = len(planner.catalog.devices) - planner.links.down
+        online = planner.devices_online
         known = planner.node.get(ONLINE)
         if known is None or known.value != online:
             news.append(planner.node_change(ONLINE, online, now_ns // MS))

@@ -83,8 +83,9 @@ def field(kind: Datatype) -> Field:
 def put(metric: object, kind: Datatype, value: float | str) -> None:
     """Set the value of a protobuf Metric (or PropertyValue)."""
     where = field(kind)
+    converted: float | str
     if where is Field.STRING:
-        name, converted = "string_value", value
+        name, converted = "string_value", str(value).encode(errors="replace").decode()
     elif where is Field.BOOLEAN:
         name, converted = "boolean_value", bool(value)
     elif where is Field.FLOAT:

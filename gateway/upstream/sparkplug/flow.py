@@ -113,7 +113,7 @@ class Flow:
             if not self._handed:
                 self._started = now
             step = self._steps.popleft()
-            mid = self._publish(step, qos=1 if self._durable and step.readings else 0)
+            mid = self._publish(step, qos=1 if self._durable and step.data else 0)
             if mid is not None:
                 self._open.add(mid)
             self._handed += 1

@@ -28,11 +28,6 @@ class Links:
         """Whether the device's link is down now."""
         return device in self._down
 
-    @property
-    def down(self) -> int:
-        """How many devices are down."""
-        return len(self._down)
-
     def changed(self, device: str, now_ns: int, *, online: bool, since_ns: int) -> None:
         """The link's state was told; what is no change is passed over."""
         if online != self.is_down(device):
@@ -47,8 +42,8 @@ class Links:
     def all_born(self, devices: Iterable[str], now_ns: int) -> None:
         """NBIRTH and all DBIRTHs go out now: devices that are down die behind their spooled rows."""
         self.born = set(devices)
-        self._down = {device: since for device, since in self._down.items() if device in self.born}
-        self._waiting = deque(Change(now_ns, device, False, since) for device, since in self._down.items())
+        dying = [(device, since) for device, since in self._down.items() if device in self.born]
+        self._waiting = deque(Change(now_ns, device, False, since) for device, since in dying)
 
     def revived(self, device: str, now_ns: int) -> None:
         """A device that counted as dead is born again for rows it left behind; it dies again where it is down."""

@@ -42,6 +42,7 @@ class Step:
     topic: str
     metrics: bytes
     readings: int = 0
+    data: bool = True  # False: a birth or a death
 
 
 @dataclass(slots=True)
@@ -66,10 +67,15 @@ class Planner:
         values = [NodeValue(self.version, now_ms)]
         values += [self.node.get(place, NodeValue(None, now_ms)) for place in (BACKLOG, ONLINE, EVENT)]
         self.node_born_ms = {place: min(value.time_ms, now_ms) for place, value in enumerate(values)}
-        steps = [Step(self.names.topic("NBIRTH"), birth.node_birth(bdseq, values, now_ms))]
+        steps = [Step(self.names.topic("NBIRTH"), birth.node_birth(bdseq, values, now_ms), data=False)]
         steps += [self._birth(device, now_ns) for device in self.catalog.devices]
         self.links.all_born(self.catalog.devices, now_ns)
         return steps
+
+    @property
+    def devices_online(self) -> int:
+        """How many of the announced devices have a link."""
+        return sum(not self.links.is_down(device) for device in self.catalog.devices)
 
     def use_table(self, table: TagTable) -> None:
         """A reload made a longer table; births must follow before the next block."""
@@ -87,8 +93,10 @@ class Planner:
 
     def readback(self, index: int, value: object, now_ns: int) -> Step | None:
         """DDATA with what stands in a device after a command, else the newest value; None while it can't be said."""
+        if self.catalog.grown or index >= len(self.catalog.tags):
+            return None  # births come first, and say it all
         device = self.catalog.tags[index].device
-        if device not in self.links.born or index >= len(self.born_ms):
+        if device not in self.links.born:
             return None
         if value is None and index < len(self.catalog.table):
             value = birth.current(self.latest, index, self.catalog.datatypes[index])
@@ -130,7 +138,7 @@ class Planner:
     def _birth(self, device: str, now_ns: int) -> Step:
         down = self.links.is_down(device)
         metrics = birth.device_birth(self.catalog, self.latest, device, now_ns // MS, self.born_ms, down=down)
-        return Step(self.names.topic("DBIRTH", device), metrics)
+        return Step(self.names.topic("DBIRTH", device), metrics, data=False)
 
     def _change(self, change: Change, now_ns: int) -> Iterator[Step]:
         device = change.device
@@ -139,7 +147,7 @@ class Planner:
             yield self._birth(device, now_ns)
         elif not change.online and device in self.links.born:
             self.links.born.discard(device)
-            yield Step(self.names.topic("DDEATH", device), b"")
+            yield Step(self.names.topic("DDEATH", device), b"", data=False)
 
     def _data(
         self, device: str, readings: Readings, metric: NDArray[np.int64], limit: int, now_ns: int
