@@ -1,7 +1,8 @@
 """Readings as bytes and back, bit for bit; every block decodes by itself. The first byte is the codec's version.
 
 Rows come back sorted by tag; rows of one tag keep their order. The format is described byte by byte in
-docs/columns-format.md. Decoding needs numpy (and zstandard) alone: numba is loaded by the first `encode`.
+docs/columns-format.md. Decoding needs numpy (and zstandard) alone: numba is loaded by the first
+`encode` or `decode_quickly`.
 """
 
 from __future__ import annotations
