@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from typing import Final
 
@@ -12,7 +11,6 @@ from gateway.errors import LinkError
 from gateway.readings import TagTable
 from gateway.runtime.supervise import Link
 from gateway.upstream.conversation import Context, NextBrokerError
-from gateway.upstream.identity import compact
 from gateway.upstream.message import Incoming, Message
 from gateway.upstream.session import Session
 from gateway.upstream.sparkplug.birth import MS, NodeValue, death
@@ -22,6 +20,7 @@ from gateway.upstream.sparkplug.host import Host, PrimaryHost
 from gateway.upstream.sparkplug.inbox import orders
 from gateway.upstream.sparkplug.node import Node, State
 from gateway.upstream.sparkplug.planner import BACKLOG, ONLINE, Names, Planner, Step
+from gateway.upstream.sparkplug.writer import Writer
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +29,6 @@ GOODBYE_S: Final = 1.0
 HOST_WAIT_S: Final = 5.0  # how long a broker without the host is given where there are others
 SETTLE_NS: Final = 1_000_000_000  # rows read before a link changed are spooled by then
 BACKLOG_EVERY_S: Final = 60.0
-MAX_REQUESTS: Final = 64
 
 
 class EdgeNode:
@@ -61,8 +59,7 @@ class EdgeNode:
         self._flow: Flow | None = None
         self._fetch: asyncio.Task[Block] | None = None
         self._again: Block | None = None
-        self._requests: asyncio.Queue[Incoming] = asyncio.Queue(MAX_REQUESTS)
-        self._number = 0
+        self._writer = Writer(context, self._names, self._planner, self._node, self._written)
         self._backlog_at = 0.0
 
     # around a session
@@ -288,10 +285,7 @@ class EdgeNode:
         elif topic == self._names.topic("NCMD") and not message.retain and self._is_rebirth(message.payload):
             self._node.rebirth_wanted(now)
         elif topic in self._subscribed:
-            try:
-                self._requests.put_nowait(message)
-            except asyncio.QueueFull:
-                log.warning("%s: more than %d commands wait: one is dropped", self._context.name, MAX_REQUESTS)
+            self._writer.put(message)
 
     def _is_rebirth(self, payload: bytes) -> bool:
         try:
@@ -302,48 +296,16 @@ class EdgeNode:
 
     async def background(self) -> None:
         """Carry out commands one after the other; they outlive the session they came by."""
-        while True:
-            await self._carry_out(await self._requests.get())
+        await self._writer.run()
 
-    async def _carry_out(self, message: Incoming) -> None:
-        context = self._context
-        source = f"{context.name} {message.topic}"
-        if context.commands is None:
-            log.warning("%s: refused, commands are not allowed here", source)
+    def _written(self, index: int, readback: object) -> None:
+        """A command for a known metric was carried out or refused: say what stands in the device."""
+        if self._flow is None or self._session is None or self._node.state is not State.LIVE:
             return
-        if message.retain:
-            await context.commands.answer(b"retained", source)
-            return
-        device = message.topic.removeprefix(self._names.topic("DCMD")).removeprefix("/")
-        device = "" if message.topic == self._names.topic("NCMD") else device
-        try:
-            wanted = orders(device, message.payload, self._planner.catalog)
-        except ValueError:
-            await context.commands.answer(message.payload[:100], source)
-            return
-        if wanted.rebirth:
-            self._node.rebirth_wanted(asyncio.get_running_loop().time())
-        for index, name, value in wanted.writes:
-            await self._write(index, name, value, source)
-
-    async def _write(self, index: int | None, name: str, value: object, source: str) -> None:
-        """As a request with an answer, which holds the read-back; refusals are recorded like any request's."""
-        commands = self._context.commands
-        if commands is None:
-            return
-        self._number += 1
-        text = value if not isinstance(value, float) or value - value == 0 else str(value)  # JSON has no NaN
-        identity = f"{self._context.identity.boot}-{self._context.name}-{self._number}"
-        request = compact({"id": identity, "writes": [{"tag": name, "value": text}]})
-        answer = json.loads(await commands.answer(request, source))
-        result = answer["results"][0]
-        flow, session = self._flow, self._session
-        if index is None or flow is None or session is None or self._node.state is not State.LIVE:
-            return
-        step = self._planner.readback(index, result.get("readback"), self._context.clock.now_ns())
+        step = self._planner.readback(index, readback, self._context.clock.now_ns())
         if step is not None:
-            flow.add([step])
-            session.wake()
+            self._flow.add([step])
+            self._session.wake()
 
     # the rest of the gateway
 

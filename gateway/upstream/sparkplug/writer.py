@@ -1,0 +1,83 @@
+"""NCMD and DCMD messages -> requests to the command executor, one after the other, each recorded there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+from collections.abc import Callable
+from typing import Final
+
+from gateway.upstream.commands import Commands
+from gateway.upstream.conversation import Context
+from gateway.upstream.identity import compact
+from gateway.upstream.message import Incoming
+from gateway.upstream.sparkplug.inbox import orders
+from gateway.upstream.sparkplug.node import Node
+from gateway.upstream.sparkplug.planner import Names, Planner
+
+log = logging.getLogger(__name__)
+
+MAX_REQUESTS: Final = 64
+
+
+class Writer:
+    """`written(metric index, read-back)` is called behind each write to a known metric; None: it was refused."""
+
+    def __init__(
+        self, context: Context, names: Names, planner: Planner, node: Node, written: Callable[[int, object], None]
+    ) -> None:
+        self._context = context
+        self._names = names
+        self._planner = planner
+        self._node = node
+        self._written = written
+        self._requests: asyncio.Queue[Incoming] = asyncio.Queue(MAX_REQUESTS)
+        self._number = 0
+
+    def put(self, message: Incoming) -> None:
+        """A command message came."""
+        try:
+            self._requests.put_nowait(message)
+        except asyncio.QueueFull:
+            log.warning("%s: more than %d commands wait: one is dropped", self._context.name, MAX_REQUESTS)
+
+    async def run(self) -> None:
+        """Carry out what comes, until cancelled."""
+        while True:
+            await self._carry_out(await self._requests.get())
+
+    async def _carry_out(self, message: Incoming) -> None:
+        commands = self._context.commands
+        source = f"{self._context.name} {message.topic}"
+        if message.retain:
+            log.warning("%s: refused, it is retained", source)
+            if commands is not None:
+                await commands.answer(b"retained", source)
+            return
+        device = "" if message.topic == self._names.topic("NCMD") else message.topic.rpartition("/")[2]
+        try:
+            wanted = orders(device, message.payload, self._planner.catalog)
+        except ValueError:
+            log.warning("%s: refused, it is no Sparkplug payload", source)
+            if commands is not None:
+                await commands.answer(message.payload[:100], source)
+            return
+        if wanted.rebirth:
+            self._node.rebirth_wanted(asyncio.get_running_loop().time())
+        if commands is None and wanted.writes:
+            log.warning("%s: refused, this upstream takes no commands", source)
+        for index, name, value in wanted.writes:
+            readback = None if commands is None else await self._write(commands, name, value, source)
+            if index is not None:
+                self._written(index, readback)
+
+    async def _write(self, commands: Commands, name: str, value: object, source: str) -> object:
+        """As a request with an answer, which holds the read-back; refusals are recorded like any request's."""
+        self._number += 1
+        shown = str(value) if isinstance(value, float) and not math.isfinite(value) else value  # JSON has no NaN
+        identity = f"{self._context.identity.boot}-{self._context.name}-{self._number}"
+        request = compact({"id": identity, "writes": [{"tag": name, "value": shown}]})
+        answer = json.loads(await commands.answer(request, source))
+        return answer["results"][0].get("readback")
