@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import time
 from pathlib import Path
 
@@ -20,8 +19,15 @@ TABLE = TagTable([Tag("press", f"t{number}") for number in range(400)])
 READINGS = 1_000_000
 
 
-def rss_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def memory_mib(field: str) -> float:
+    """VmRSS: now in memory; VmHWM: the most since `forget_the_peak`."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith(field))) / 1024
+
+
+def forget_the_peak() -> None:
+    """Filling the spool took memory too: only what draining takes is measured."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 async def fill(spool: Spool, rows: int) -> None:
@@ -45,7 +51,8 @@ async def test_a_million_readings_drain_fast_in_bounded_memory(tmp_path: Path, r
     async with make(tmp_path / "s.db", table=TABLE) as spool:
         plant = spool.delivery("plant")
         assert plant.backlog == READINGS
-        before, started, number, received = rss_mib(), time.perf_counter(), 0, 0
+        forget_the_peak()
+        before, started, number, received = memory_mib("VmRSS"), time.perf_counter(), 0, 0
         while plant.backlog:
             block = await take(plant)
             received += len(block.readings)
@@ -55,9 +62,10 @@ async def test_a_million_readings_drain_fast_in_bounded_memory(tmp_path: Path, r
             if number % 200 == 0:
                 await spool.commit()
         rate = READINGS / (time.perf_counter() - started)
-        print(f"{rows} readings a block: {rate:,.0f} readings/s, {rss_mib() - before:.1f} MiB more at the peak")
+        more = memory_mib("VmHWM") - before
+        print(f"{rows} readings a block: {rate:,.0f} readings/s, {more:.1f} MiB more at the peak")
         assert received == READINGS
-        assert rss_mib() - before < 64
+        assert more < 64
         assert rate > 100_000  # the figure itself is measured where the machine is quiet
 
 
