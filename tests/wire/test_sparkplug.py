@@ -66,6 +66,22 @@ async def test_message_flow_edge_node_birth_publish_order_seq_and_payloads(tmp_p
             assert f"spBv1.0/g/{topic} (QoS 1)" in log
 
 
+async def test_payloads_qos_and_retain_principles_clean_session_and_will(tmp_path: Path) -> None:
+    delivery = FakeDelivery(blocks(1))
+    with Mosquitto(tmp_path) as broker, Collector(broker.port) as host:
+        async with running(broker.url, delivery, **SPARKPLUG):
+            await drained(delivery)
+        await until(host, lambda messages: "NDEATH" in kinds(messages))
+        published = [line for line in broker.log.splitlines() if "Received PUBLISH from cell-plant" in line]
+        assert "NBIRTH" in published[0]  # nothing is said before it
+        for line in published:
+            qos = "q1" if "NDEATH" in line or "barrier" in line else "q0"
+            assert f"{qos}, r0" in line
+        assert "cell-plant (p5, c1, k20)" in broker.log
+        assert "Will message specified" in broker.log
+        assert "(r0, q1).\n" in broker.log
+
+
 async def test_operational_behavior_edge_node_intentional_disconnect_ndeath_and_packet(tmp_path: Path) -> None:
     with Mosquitto(tmp_path) as broker, Collector(broker.port) as host:
         async with running(broker.url, FakeDelivery(), **SPARKPLUG):
