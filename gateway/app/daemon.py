@@ -62,6 +62,7 @@ class Daemon:
     ) -> None:
         self.configuration = configuration
         self.view = view
+        view.certificates = self._achieved
         self._spool = spool
         self._clock = clock
         self._counters = counters
@@ -173,6 +174,9 @@ class Daemon:
     def acknowledge(self, tag: int, user: str) -> bool:
         """An operator has seen a tag's alarm; False where there is none to acknowledge."""
         return self.flow.alarms.acknowledge(tag, self._clock.now_ns(), user)
+
+    def _achieved(self) -> list[dict[str, object]]:
+        return self.flow.achieved()
 
     def _link(self, device: str, online: bool, reason: str, since_ns: int) -> None:  # as the field says it
         self.senders.link(device, online, reason, since_ns)

@@ -72,6 +72,15 @@ class Flow:
     def _deviations(self) -> Mapping[int, float]:
         return self.pipeline.deviations()  # of the pipeline in force, which a reload replaces
 
+    def achieved(self) -> list[dict[str, object]]:
+        """What the lossy steps achieved in the running hour, a row per tag."""
+        rows = self.certificates.achieved()
+        return [
+            {"tag": row.name, "ratio": row.ratio, "worst_error": row.worst_error, "bound": row.bound}
+            for row in rows
+            if row.received
+        ]
+
     def readings(self, readings: Readings) -> None:
         """One poll's readings, from the device to the spool."""
         self.polls += 1

@@ -13,17 +13,20 @@ from prometheus_client.registry import Collector
 from gateway.runtime.counters import Counters
 from gateway.runtime.status.source import Json
 
+MOST_CERTIFICATES = 1000  # tags with labels of their own: what a scraper takes without harm
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 
-def render(counters: Counters, health: Json, build: Mapping[str, str]) -> bytes:
-    """All metrics of one moment; `health` is the source's overview."""
+def render(counters: Counters, health: Json, build: Mapping[str, str], certificates: Sequence[Json] = ()) -> bytes:
+    """All metrics of one moment; `health` is the source's overview, `certificates` are those of the running hour."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Once(lambda: metrics(counters, health, build)))
+    registry.register(_Once(lambda: metrics(counters, health, build, certificates)))
     return generate_latest(registry)
 
 
-def metrics(counters: Counters, health: Json, build: Mapping[str, str]) -> Iterator[Metric]:
+def metrics(
+    counters: Counters, health: Json, build: Mapping[str, str], certificates: Sequence[Json] = ()
+) -> Iterator[Metric]:
     """The metrics, named as in the project's contract; only devices and upstreams in force are told."""
     readings = health["readings"]
     yield _counter(
@@ -46,6 +49,7 @@ def metrics(counters: Counters, health: Json, build: Mapping[str, str]) -> Itera
     yield _gauge("spool_disk_ok", "Whether the spool can use its disk", [], [[not spool.error]])
     yield from _devices(counters, list(health["devices"]))
     yield from _upstreams(counters, list(health["upstreams"]))
+    yield from _certificates(certificates[:MOST_CERTIFICATES])
     process = health["process"]
     yield _gauge(
         "event_loop_lag_seconds",
@@ -79,6 +83,16 @@ def _devices(counters: Counters, names: list[str]) -> Iterator[Metric]:
     yield _counter("polls_missed", "Slots that passed unserved", ["device"], ([n, d.missed] for n, d in devices))
     errors = ([n, reason, count] for n, d in devices for reason, count in sorted(d.errors.items()))
     yield _counter("poll_errors", "Requests that failed", ["device", "reason"], errors)
+
+
+def _certificates(rows: Sequence[Json]) -> Iterator[Metric]:
+    """What the lossy steps achieved in the running hour, by tag."""
+    for name, text, key in (
+        ("tag_kept_ratio", "Readings kept of those received in the running hour", "ratio"),
+        ("tag_worst_error", "Largest reconstruction error of the running hour, in the tag's unit", "worst_error"),
+        ("tag_error_bound", "The deviation or band in use, in the tag's unit", "bound"),
+    ):
+        yield _gauge(name, text, ["tag"], ([row["tag"], row[key]] for row in rows))
 
 
 def _upstreams(counters: Counters, names: list[str]) -> Iterator[Metric]:

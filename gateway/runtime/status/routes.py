@@ -136,7 +136,8 @@ class Routes:
         return _json(shown, 503 if strict and (down or not health["ready"]) else 200)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        body = metrics.render(self._source.counters, self._source.health(), self._source.build)
+        source = self._source
+        body = metrics.render(source.counters, source.health(), source.build, source.certificates())
         return web.Response(body=body, headers={"Content-Type": metrics.CONTENT_TYPE})
 
     async def _tags(self, request: web.Request) -> web.Response:

@@ -52,6 +52,9 @@ class Source(Protocol):
     def events(self) -> Sequence[Json]:
         """The newest events, newest first."""
 
+    def certificates(self) -> Sequence[Json]:
+        """Per tag with a lossy step: `tag`, `ratio`, `worst_error`, `bound` of the running hour."""
+
     def log(self) -> Sequence[Json]:
         """The newest log lines, oldest first."""
 

@@ -78,6 +78,7 @@ class View:
         folder: Path | None = None,  # where the spool lies
         log: Callable[[], Sequence[Json]] = list,
     ) -> None:
+        self.certificates: Callable[[], Sequence[Json]] = list  # the application sets it once there are steps
         self.counters = counters
         self.trends = Trends(latest)
         self.ready = False

@@ -162,3 +162,12 @@ def test_a_reload_keeps_the_state_of_what_did_not_change() -> None:
     assert table.index("press.raw") == len(rig.table)
     rig.poll(5, curve=10)
     assert len(rig.kept("press.curve")) == 1  # still within the door that opened before the reload
+
+
+def test_what_the_steps_achieved_is_told_by_tag() -> None:
+    rig = Rig()
+    for second in range(20):
+        rig.poll(second, curve=10 + second % 2 * 0.5)
+    [row] = rig.flow.achieved()
+    assert (row["tag"], row["bound"]) == ("press.curve", 1.0)
+    assert row["ratio"] == 1 / 20

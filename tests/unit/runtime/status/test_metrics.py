@@ -70,3 +70,13 @@ def test_names_follow_prometheus() -> None:
     for name in samples(moved()):
         assert name.startswith("gateway_")
         assert not name.endswith(("_ms", "_percent", "_milliseconds"))
+
+
+def test_certificates_are_told_by_tag_and_bounded() -> None:
+    plant = FakePlant()
+    rows = [{"tag": f"press.t{n}", "ratio": 0.25, "worst_error": 0.4, "bound": 0.5} for n in range(1500)]
+    text = render(plant.counters, plant.view.health(), plant.view.build, rows).decode()
+    assert 'gateway_tag_kept_ratio{tag="press.t0"} 0.25' in text
+    assert 'gateway_tag_worst_error{tag="press.t7"} 0.4' in text
+    assert 'gateway_tag_error_bound{tag="press.t7"} 0.5' in text
+    assert text.count("gateway_tag_kept_ratio{") == 1000
