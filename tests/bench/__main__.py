@@ -1,6 +1,6 @@
 """Every benchmark one after the other, with a short form of each for the test run.
 
-python -m tests.bench [--short] [NAME...]     names: anomaly codec gateway kernels modbus mqtt opcua
+python -m tests.bench [--short] [NAME...]     names: anomaly codec gateway kernels modbus mqtt opcua sparkplug
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ FULL: dict[str, list[str]] = {
     "modbus": [],
     "mqtt": [],
     "opcua": [],
+    "sparkplug": [],
     "gateway": [],
 }
 SHORT: dict[str, list[str]] = {
     "modbus": ["--requests", "500", "--seconds", "2"],
     "mqtt": ["--messages", "1000"],
+    "sparkplug": [],
     "gateway": ["--seconds", "3", "--only", "steady"],
 }
 

@@ -54,10 +54,10 @@ status: {{listen: none}}
     return file
 
 
-def counted(subscriber: Popen[str]) -> tuple[int, int, int]:
-    """Messages, readings, octets so far."""
-    messages, readings, octets = asked(subscriber).split()
-    return int(messages), int(readings), int(octets)
+def counted(subscriber: Popen[str]) -> tuple[int, int, int, float]:
+    """Messages, readings, octets so far; milliseconds to their arrival since the call before (99th percentile)."""
+    messages, readings, octets, p99_ms = asked(subscriber).split()
+    return int(messages), int(readings), int(octets), float(p99_ms)
 
 
 def measure(subscriber: Popen[str], daemon: Daemon, seconds: float) -> dict[str, float]:
@@ -75,6 +75,7 @@ def measure(subscriber: Popen[str], daemon: Daemon, seconds: float) -> dict[str,
         "cpu_percent": round(100 * cpu / wall, 2),
         "us_per_reading": round(1e6 * cpu / max(readings, 1), 2),
         "wakeups_per_s": round((end.wakeups - start.wakeups) / wall, 1),
+        "arrival_p99_ms": after[3],
         "rss_mb": round(end.rss_mb, 1),
         "peak_mb": round(end.peak_mb, 1),
     }
