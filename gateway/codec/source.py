@@ -24,6 +24,9 @@ def inflated(packed: bytes, length: int) -> bytes:
     if length > MAX_BODY:
         raise CodecError("larger than a block may be")
     try:
+        # The library allocates what the frame claims to hold, so that claim comes first.
+        if zstandard.frame_content_size(packed) not in {length, -1}:
+            raise CodecError("not as long as it says")
         plain = zstandard.ZstdDecompressor().decompress(packed, max_output_size=length)
     except zstandard.ZstdError as error:
         raise CodecError(f"not decompressed: {error}") from error
