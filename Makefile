@@ -39,9 +39,9 @@ unit: $(VENV)/.dev
 	$(BIN)/gateway warm
 	$(BIN)/pytest --numprocesses=auto -m 'not endure and not bench'
 
-# Numba checks no index by itself: the kernels' tests once more with its bounds checks, compiled apart.
+# Numba checks no index by itself: the kernels' tests once more with its bounds checks, which cached code doesn't have.
 bounds: $(VENV)/.dev
-	NUMBA_BOUNDSCHECK=1 XDG_CACHE_HOME=$(VENV)/boundscheck $(BIN)/pytest --quiet tests/unit/pipeline/kernels tests/unit/codec
+	NUMBA_BOUNDSCHECK=1 GATEWAY_KERNEL_CACHE=off $(BIN)/pytest --quiet tests/unit/pipeline/kernels tests/unit/codec
 
 bench-short: tools
 	$(BIN)/python -m tests.bench --short
