@@ -172,14 +172,16 @@ class TagTable(Sequence[Tag]):
             raise ValueError(f"no tag dictionary: {error}") from error
 
     def grown(self, tags: Iterable[Tag]) -> TagTable:
-        """The table after a reload: equal tags keep their index, new and changed ones are appended, others retire."""
+        """The table after a reload: equal tags keep their index, a returning one takes its old one, new ones follow."""
         wanted = {tag.full_name: tag for tag in tags}
-        rows = [
-            tag if not tag.retired and wanted.get(tag.full_name) == tag else replace(tag, retired=True)
-            for tag in self._tags
-        ]
-        kept = {tag.full_name for tag in rows if not tag.retired}
-        return TagTable([*rows, *(tag for name, tag in wanted.items() if name not in kept)])
+        rows = []
+        for tag in self._tags:
+            live = replace(tag, retired=False) if tag.retired else tag
+            if wanted.get(tag.full_name) == live:
+                rows.append(wanted.pop(tag.full_name))
+            else:
+                rows.append(tag if tag.retired else replace(tag, retired=True))
+        return TagTable([*rows, *wanted.values()])
 
 
 def text_hash(text: str) -> int:

@@ -61,7 +61,7 @@ class Flow:
         pipeline, waiting = self.pipeline.reconfigured(table, configuration.steps_for(table))
         self._keep(waiting)
         self._spool.use_table(table)
-        self._latest.grow(table)
+        self._latest.use_table(table)
         self.table, self.derived, self.alarms, self.pipeline = table, derived, alarms, pipeline
         before, self.certificates = self.certificates, self._new_certificates(configuration, table)
         self.certificates.adopt(before)

@@ -32,10 +32,13 @@ class Latest:
         """The newest text of a text tag."""
         return self._texts.get(tag)
 
-    def grow(self, table: TagTable) -> None:
-        """Make room for the tags a reload added."""
+    def use_table(self, table: TagTable) -> None:
+        """The table after a reload: room for the tags it added; those it retired have no newest reading any more."""
         more = len(table) - len(self.value)
-        if more > 0:
-            self.value = np.append(self.value, np.full(more, np.nan, np.float64))
-            self.time_ns = np.append(self.time_ns, np.zeros(more, np.int64))
-            self.quality = np.append(self.quality, np.full(more, Quality.BAD_STALE, np.uint8))
+        self.value = np.append(self.value, np.full(more, np.nan, np.float64))
+        self.time_ns = np.append(self.time_ns, np.zeros(more, np.int64))
+        self.quality = np.append(self.quality, np.full(more, Quality.BAD_STALE, np.uint8))
+        left = [index for index, tag in enumerate(table) if tag.retired]
+        self.value[left], self.time_ns[left], self.quality[left] = np.nan, 0, Quality.BAD_STALE
+        for index in left:
+            self._texts.pop(index, None)

@@ -86,6 +86,18 @@ def test_a_reload_keeps_every_index(table: TagTable, wanted: list[Tag]) -> None:
         assert grown[grown.index(tag.full_name)] == tag
 
 
+@given(st.lists(st.lists(TAGS, max_size=6, unique_by=lambda tag: tag.full_name), min_size=2, max_size=4))
+def test_reloads_to_and_fro_add_each_tag_once(configurations: list[list[Tag]]) -> None:
+    table = TagTable(configurations[0])
+    for wanted in configurations[1:]:
+        table = table.grown(wanted)
+    size = len(table)
+    for wanted in configurations:
+        table = table.grown(wanted)
+        assert [tag for tag in table if not tag.retired] == sorted(wanted, key=lambda tag: table.index(tag.full_name))
+    assert len(table) == size
+
+
 def test_lookups() -> None:
     table = TagTable([Tag("a", "x"), Tag("b", "x"), Tag("a", "y", retired=True), Tag("a", "z")])
     assert table.index("b.x") == 1

@@ -40,11 +40,26 @@ def test_the_last_row_of_a_tag_stays() -> None:
 def test_a_reload_makes_room_and_keeps_what_is_there() -> None:
     latest = Latest(TABLE)
     latest.update(Readings(np.array([2], np.uint32), np.array([5], np.int64), np.array([7.0]), np.zeros(1, np.uint8)))
-    latest.grow(TABLE.grown([*TABLE, Tag("c", "new")]))
+    latest.use_table(TABLE.grown([*TABLE, Tag("c", "new")]))
     assert latest.value[2] == 7.0
     assert np.isnan(latest.value[3])
-    latest.grow(TABLE)
     assert len(latest.value) == len(latest.time_ns) == len(latest.quality) == 4
+
+
+def test_a_tag_that_left_and_returns_has_no_reading_yet() -> None:
+    latest, word = Latest(TABLE), text_hash("run")
+    latest.update(
+        Readings(
+            np.array([1, 2], np.uint32), np.full(2, 5), np.array([word, 7.0]), np.zeros(2, np.uint8), {word: "run"}
+        )
+    )
+    without = TABLE.grown([TABLE[0]])
+    latest.use_table(without)
+    latest.use_table(without.grown(TABLE))
+    assert np.isnan(latest.value).all()
+    assert latest.time_ns.tolist() == [0, 0, 0]
+    assert set(latest.quality.tolist()) == {Quality.BAD_STALE}
+    assert latest.text(1) is None
 
 
 def test_counters_are_made_at_first_use() -> None:

@@ -80,7 +80,7 @@ def test_trends_are_bounded_and_leave_gaps(plant: FakePlant) -> None:
 
 def test_a_reload_shows_new_tags(plant: FakePlant) -> None:
     table = plant.table.grown([Tag("press", "temperature", "float32", "K"), *list(plant.table)[1:]])
-    plant.latest.grow(table)
+    plant.latest.use_table(table)
     plant.view.plant = Plant(table, plant.view.plant.devices, plant.view.plant.upstreams)
     fresh = row(plant, "press.temperature", trend=True)
     assert (fresh["unit"], fresh["value"], fresh["time"], fresh["reason"]) == ("K", None, None, "stale")

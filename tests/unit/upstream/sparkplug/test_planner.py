@@ -184,7 +184,7 @@ def test_an_event_is_a_text_of_the_node() -> None:
 def test_a_longer_table_keeps_the_aliases_and_is_born_first() -> None:
     made = planner()
     grown = TABLE.grown([*(replace(tag) for tag in TABLE), Tag("c", "z")])
-    made.latest.grow(grown)
+    made.latest.use_table(grown)
     made.use_table(grown)
     assert made.block(block(rows((0, 1, 1, 0))), 60_000, NOW_NS) is None
     assert made.changes(NOW_NS, NOW_NS) == []
