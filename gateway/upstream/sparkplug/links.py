@@ -21,6 +21,7 @@ class Links:
 
     def __init__(self) -> None:
         self.born: set[str] = set()
+        self._live = False  # births are out, even where every device has died since
         self._down: dict[str, int] = {}  # device -> since
         self._waiting: deque[Change] = deque()
 
@@ -36,12 +37,12 @@ class Links:
             del self._down[device]
         else:
             self._down[device] = since_ns
-        if self.born:
+        if self._live:
             self._waiting.append(Change(now_ns, device, online, since_ns))
 
     def all_born(self, devices: Iterable[str], now_ns: int) -> None:
         """NBIRTH and all DBIRTHs go out now: devices that are down die behind their spooled rows."""
-        self.born = set(devices)
+        self.born, self._live = set(devices), True
         dying = [(device, since) for device, since in self._down.items() if device in self.born]
         self._waiting = deque(Change(now_ns, device, False, since) for device, since in dying)
 
@@ -60,5 +61,5 @@ class Links:
 
     def forget(self) -> None:
         """The connection is over: nothing is born."""
-        self.born = set()
+        self.born, self._live = set(), False
         self._waiting.clear()

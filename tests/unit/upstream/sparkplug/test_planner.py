@@ -135,6 +135,14 @@ def test_payloads_dbirth_follows_when_the_link_is_back() -> None:
     assert made.changes(NOW_NS + 90 * MS, NOW_NS) == []
 
 
+def test_payloads_dbirth_of_the_only_device_follows_its_ddeath() -> None:
+    made = planner(select=["a.*"])
+    made.links.changed("a", NOW_NS, online=False, since_ns=NOW_NS)
+    assert shown(made.changes(NOW_NS, NOW_NS)) == ["DDEATH/n/a"]
+    made.links.changed("a", NOW_NS + 50 * MS, online=True, since_ns=NOW_NS + 45 * MS)
+    assert shown(made.changes(NOW_NS + 50 * MS, NOW_NS)) == ["DBIRTH/n/a"]
+
+
 def test_payloads_ddeath_of_a_device_that_is_down_follows_its_birth_and_its_spooled_rows() -> None:
     made = planner()
     made.links.changed("a", NOW_NS, online=False, since_ns=NOW_NS)
