@@ -170,10 +170,16 @@ class Collector:
         )
 
     def publish(
-        self, topic: str, payload: bytes, properties: Properties | None = None, *, retain: bool = False
+        self,
+        topic: str,
+        payload: bytes,
+        properties: Properties | None = None,
+        *,
+        qos: int = 1,
+        retain: bool = False,
     ) -> None:
-        """Send a QoS 1 message from this client."""
-        self._client.publish(topic, payload, 1, retain=retain, properties=properties).wait_for_publish(DEADLINE_S)
+        """Send a message from this client, and wait until it is out."""
+        self._client.publish(topic, payload, qos, retain=retain, properties=properties).wait_for_publish(DEADLINE_S)
 
     def payloads(self, topic: str) -> list[bytes]:
         """The payloads received on one topic, in order."""

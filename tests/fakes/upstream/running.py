@@ -44,6 +44,7 @@ async def running(
     commands: Commands | None = None,
     listen: bool = False,
     patience: float = 2.0,
+    gateway: str = IDENTITY.gateway,
     boot: str = IDENTITY.boot,
     backoff: Backoff | None = None,
     memory: Memory | None = None,
@@ -56,7 +57,7 @@ async def running(
     upstream = Upstream(
         "plant",
         UpstreamSettings(broker=broker, commands=listen, **settings),  # type: ignore[arg-type]  # as YAML gives it
-        replace(IDENTITY, boot=boot),
+        replace(IDENTITY, gateway=gateway, boot=boot),
         delivery,
         table,
         latest or Latest(table),
