@@ -6,7 +6,6 @@ wrote down. Each check is shown to object to transcripts that were spoiled in th
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from typing import Final
 
@@ -26,7 +25,6 @@ from tests.fakes.sparkplug.checks import (
     topics,
 )
 from tests.fakes.sparkplug.rules import Rule, Spoil
-from tests.fakes.sparkplug.scenarios import perform
 from tests.fakes.sparkplug.transcript import Suite
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -42,11 +40,6 @@ SPOILED: Final = [
 ]
 
 
-@pytest.fixture(scope="module")
-def suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
-    return asyncio.run(perform(tmp_path_factory.mktemp("sparkplug") / "scenarios"))
-
-
 def test_every_assertion_has_one_check_and_no_check_an_unknown_id() -> None:
     checked = Counter(identity for rule in RULES for identity in rule.ids)
     assert set(checked) == set(ASSERTIONS)
@@ -55,12 +48,12 @@ def test_every_assertion_has_one_check_and_no_check_an_unknown_id() -> None:
 
 
 @pytest.mark.parametrize("assertion", [*ASSERTIONS, *(identity for rule in OURS for identity in rule.ids)])
-def test_assertion(suite: Suite, assertion: str) -> None:
-    BY_ID[assertion].check(suite)
+def test_assertion(sparkplug_suite: Suite, assertion: str) -> None:
+    BY_ID[assertion].check(sparkplug_suite)
 
 
 @pytest.mark.parametrize(("rule", "spoil"), SPOILED)
-def test_check_objects(suite: Suite, rule: Rule, spoil: Spoil) -> None:
-    spoiled = spoil(suite)
+def test_check_objects(sparkplug_suite: Suite, rule: Rule, spoil: Spoil) -> None:
+    spoiled = spoil(sparkplug_suite)
     with pytest.raises(AssertionError):
         rule.check(spoiled)

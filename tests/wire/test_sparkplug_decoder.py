@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,9 @@ from gateway.upstream.sparkplug import birth
 from gateway.upstream.sparkplug.catalog import Catalog
 from gateway.upstream.sparkplug.data import bodies
 from gateway.upstream.sparkplug.proto import wrap
+from tests.fakes.npm import installed
 
-SOURCE = Path(__file__).parents[1] / "fakes/sparkplug_payload"
-CACHE = Path(tempfile.gettempdir()) / "edge-gateway-sparkplug-payload"
+SOURCE = Path(__file__).parents[1] / "fakes/sparkplug_host"
 NOW_MS = 1_732_258_800_123
 TABLE = TagTable(
     [
@@ -45,17 +43,10 @@ SHOWN: list[Any] = [
 
 @pytest.fixture(scope="module")
 def decoder() -> Path:
-    if not (shutil.which("node") and shutil.which("npm")):
-        pytest.skip("NOT CHECKED by an independent decoder: needs node and npm")
-    CACHE.mkdir(exist_ok=True)
-    for name in ("package.json", "decode.js"):
-        shutil.copy(SOURCE / name, CACHE / name)
-    if not (CACHE / "node_modules/sparkplug-payload").exists():
-        command = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"]
-        done = subprocess.run(command, cwd=CACHE, capture_output=True, timeout=50, check=False)
-        if done.returncode:
-            pytest.skip(f"NOT CHECKED by an independent decoder: npm install: {done.stderr.decode()[-300:]}")
-    return CACHE
+    try:
+        return installed(SOURCE)
+    except RuntimeError as error:
+        pytest.skip(f"NOT CHECKED by an independent decoder: {error}")
 
 
 def decoded(decoder: Path, *payloads: bytes) -> list[dict[str, Any]]:
