@@ -6,7 +6,6 @@ import asyncio
 import logging
 from typing import Final
 
-from gateway.block import Block
 from gateway.errors import LinkError
 from gateway.readings import TagTable
 from gateway.runtime.supervise import Link
@@ -15,11 +14,12 @@ from gateway.upstream.message import Incoming, Message
 from gateway.upstream.session import Session
 from gateway.upstream.sparkplug.birth import MS, NodeValue, death
 from gateway.upstream.sparkplug.catalog import Catalog
+from gateway.upstream.sparkplug.feed import Feed
 from gateway.upstream.sparkplug.flow import Flow
 from gateway.upstream.sparkplug.host import Host, PrimaryHost
 from gateway.upstream.sparkplug.inbox import orders
 from gateway.upstream.sparkplug.node import Node, State
-from gateway.upstream.sparkplug.planner import BACKLOG, ONLINE, Names, Planner, Step
+from gateway.upstream.sparkplug.planner import BACKLOG, ONLINE, Names, Planner
 from gateway.upstream.sparkplug.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -27,8 +27,6 @@ log = logging.getLogger(__name__)
 REMEMBER_TIMEOUT_S: Final = 2.0
 GOODBYE_S: Final = 1.0
 HOST_WAIT_S: Final = 5.0  # how long a broker without the host is given where there are others
-SETTLE_NS: Final = 1_000_000_000  # rows read before a link changed are spooled by then
-BACKLOG_EVERY_S: Final = 60.0
 
 
 class EdgeNode:
@@ -53,14 +51,10 @@ class EdgeNode:
         )
         self._key = f"sparkplug/bdseq/{context.name}/{options.group}"
         self._recalled = False
-        self._limit = settings.max_message
         self._subscribed: set[str] = set()
         self._session: Session | None = None
         self._flow: Flow | None = None
-        self._fetch: asyncio.Task[Block] | None = None
-        self._again: Block | None = None
         self._writer = Writer(context, self._names, self._planner, self._node, self._written)
-        self._backlog_at = 0.0
 
     # around a session
 
@@ -95,10 +89,13 @@ class EdgeNode:
 
     async def _die(self, session: Session) -> None:
         self._node.died()
-        session.take_acks()
-        mid = session.publish(self._death(self._node.bdseq))
         try:
             async with asyncio.timeout(GOODBYE_S):
+                session.take_acks()
+                while session.in_flight >= session.limits.receive_maximum:
+                    await session.wait()
+                    session.take_acks()
+                mid = session.publish(self._death(self._node.bdseq))
                 while mid is not None and all(acknowledged != mid for acknowledged, _ in session.take_acks()):
                     await session.wait()
         except TimeoutError:
@@ -113,7 +110,6 @@ class EdgeNode:
             raise LinkError("the broker offers QoS 0 only: nothing could be acknowledged")
         settings, limits = self._context.settings, session.limits
         session.wake_when_written = True
-        self._limit = min(settings.max_message, limits.packet_size or settings.max_message)
         self._subscribed = set()
         self._host.connected(str(session.plan.endpoint))
         self._flow = flow = Flow(
@@ -128,6 +124,8 @@ class EdgeNode:
             ack_timeout_s=settings.ack_timeout,
             durable=self._options.durable,
         )
+        room = min(settings.max_message, limits.packet_size or settings.max_message)
+        feed = Feed(self._context, self._planner, session, flow, room)
         try:
             await self._subscribe(session)
             if self._host.wanted:
@@ -136,47 +134,57 @@ class EdgeNode:
             self._session = session
             if not self._host.ready:
                 self._context.counters.reason = f"waits for the primary host on {self._host.topic}"
-            await self._talk(session, flow, link, stop)
+            await self._talk(session, flow, feed, link, stop)
         finally:
-            self._session = self._flow = self._again = None
+            self._session = self._flow = None
             self._node.died()
             self._planner.links.forget()
-            await self._drop_fetch()
+            await feed.close()
             self._context.delivery.rewind()
 
-    async def _talk(self, session: Session, flow: Flow, link: Link, stop: asyncio.Event) -> None:
+    async def _talk(self, session: Session, flow: Flow, feed: Feed, link: Link, stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
         while True:
             now = loop.time()
+            await self._hear(session, link, now)  # before the answers: they count while the host is online
             for mid, code in session.take_acks():
                 if flow.acknowledged(mid, code, now):
                     link.worked()
             if flow.needs_substitute:
                 await self._granted(session, [self._names.topic("NCMD")])
+                await self._hear(session, link, now)
                 if flow.substituted(now):
                     link.worked()
-            for message in session.take_messages():
-                self._incoming(message, now)
-            if self._node.state is State.LIVE and self._host.wanted and self._host.state is Host.OFFLINE:
-                link.worked()
-                await self._die(session)
-                raise NextBrokerError("the primary host went offline")
             if self._node.state is State.WAITING:
                 if self._host.ready:
-                    await self._be_born(session, flow)
+                    await self._be_born(session, feed)
                     link.worked()
-                elif len(self._context.settings.broker) > 1 and now - began > HOST_WAIT_S:
+                elif self._elsewhere and (self._host.state is Host.OFFLINE or now - began > HOST_WAIT_S):
                     await self._die(session)
                     raise NextBrokerError(f"the primary host is not online here: nothing on {self._host.topic}")
             if self._node.state is State.LIVE:
                 if self._node.rebirth_due(now) or self._planner.catalog.grown:
-                    await self._be_born(session, flow)
-                await self._send(session, flow, now)
+                    await self._be_born(session, feed)
+                await feed.send(now)
                 flow.watch(now)
-            if stop.is_set() and self._finished(flow):
-                return
+            if stop.is_set() and (self._node.state is not State.LIVE or feed.finished):
+                return  # what can't be delivered stays in the spool
             await session.wait()
+
+    async def _hear(self, session: Session, link: Link, now: float) -> None:
+        """Take what came; NextBrokerError where the host went offline, and be it for a moment."""
+        for message in session.take_messages():
+            self._incoming(message, now)
+            if self._node.state is State.LIVE and self._host.state is Host.OFFLINE:
+                link.worked()
+                await self._die(session)
+                raise NextBrokerError("the primary host went offline")
+
+    @property
+    def _elsewhere(self) -> bool:
+        """Whether there is another broker to look for the host on."""
+        return len(self._context.settings.broker) > 1
 
     async def _subscribe(self, session: Session) -> None:
         names = self._names
@@ -192,7 +200,7 @@ class EdgeNode:
             if code >= 0x80:
                 raise LinkError(f"the broker refuses the subscription to {topic}")
 
-    async def _be_born(self, session: Session, flow: Flow) -> None:
+    async def _be_born(self, session: Session, feed: Feed) -> None:
         await self._subscribe(session)
         context, planner = self._context, self._planner
         now_ns = context.clock.now_ns()
@@ -208,73 +216,7 @@ class EdgeNode:
             packet = len(step.metrics) + len(step.topic.encode()) + 48
             if session.limits.packet_size is not None and packet > session.limits.packet_size:
                 raise LinkError(f"{step.topic} is larger than the broker's Maximum Packet Size: {packet} bytes")
-        self._again = flow.births(steps) or self._again
-
-    # data
-
-    async def _send(self, session: Session, flow: Flow, now: float) -> None:
-        while True:
-            flow.push(now)
-            if not flow.wants_block:
-                break
-            block = self._again or await self._next_block(session)
-            self._again = None
-            if block is None:
-                now_ns = self._context.clock.now_ns()
-                flow.add(self._planner.changes(now_ns - SETTLE_NS, now_ns))
-                flow.add(self._node_news(now, now_ns))
-                flow.push(now)
-                break
-            steps = self._planner.block(block, self._limit, self._context.clock.now_ns())
-            if steps is None:
-                self._again = block
-                await self._be_born(session, flow)
-            else:
-                flow.add(steps, block)
-            if asyncio.get_running_loop().time() - now > 0.1:
-                session.wake()
-                await asyncio.sleep(0)  # others get their turn
-                now = asyncio.get_running_loop().time()
-        flow.close_batch(now)
-
-    def _node_news(self, now: float, now_ns: int) -> list[Step]:
-        planner = self._planner
-        news: list[Step] = []
-        online = planner.devices_online
-        known = planner.node.get(ONLINE)
-        if known is None or known.value != online:
-            news.append(planner.node_change(ONLINE, online, now_ns // MS))
-        backlog, told = self._context.delivery.backlog, planner.node.get(BACKLOG)
-        if now - self._backlog_at > BACKLOG_EVERY_S and (told is None or told.value != backlog):
-            self._backlog_at = now
-            news.append(planner.node_change(BACKLOG, backlog, now_ns // MS))
-        return news
-
-    async def _next_block(self, session: Session) -> Block | None:
-        if self._fetch is None:
-            self._fetch = asyncio.create_task(self._fetch_block())
-            self._fetch.add_done_callback(lambda _: session.wake())
-            await asyncio.sleep(0)
-        if not self._fetch.done():
-            return None
-        block, self._fetch = self._fetch.result(), None
-        self._context.counters.backlog = self._context.delivery.backlog
-        return block
-
-    async def _fetch_block(self) -> Block:
-        return await self._context.delivery.next()
-
-    async def _drop_fetch(self) -> None:
-        if self._fetch is not None:
-            self._fetch.cancel()
-            await asyncio.wait([self._fetch])
-            self._fetch = None
-
-    def _finished(self, flow: Flow) -> bool:
-        if self._node.state is not State.LIVE:
-            return True  # nothing can be delivered; it stays in the spool
-        fetched = self._fetch is not None and self._fetch.done()
-        return flow.idle and not (self._again or fetched or self._context.delivery.backlog)
+        feed.births(steps)
 
     # commands
 
