@@ -68,6 +68,7 @@ class Flow:
         self._handed = 0
         self._readings = 0
         self._started = 0.0
+        self._heard = 0.0  # the last answer, or when the first one began to be waited for
         self._refused: int | None = None
         self._said = False
 
@@ -115,7 +116,7 @@ class Flow:
             step = self._steps.popleft()
             mid = self._publish(step, qos=1 if self._durable and step.data else 0)
             if mid is not None:
-                self._open.add(mid)
+                self._await(mid, now)
             self._handed += 1
             self._readings += step.readings
         if not self._steps:
@@ -144,7 +145,7 @@ class Flow:
             mid = self._session.publish(self._barrier)
             if mid is None:
                 raise LinkError("the barrier was not taken")
-            self._open.add(mid)
+            self._await(mid, now)
         self._closed = True
         self._settle(now)
 
@@ -158,11 +159,17 @@ class Flow:
 
     # answers
 
+    def _await(self, mid: int, now: float) -> None:
+        if not self._open:
+            self._heard = now
+        self._open.add(mid)
+
     def acknowledged(self, mid: int, code: int, now: float) -> bool:
         """A PUBACK; True where it ended a batch whose blocks are delivered."""
         if mid not in self._open:
             return False
         self._open.discard(mid)
+        self._heard = now
         if code >= 0x80:
             if self._durable:
                 raise LinkError(f"the broker refuses data: {code_name(code)}")
@@ -189,9 +196,9 @@ class Flow:
         return self._settle(now)
 
     def watch(self, now: float) -> None:
-        """LinkError where the oldest answer is overdue."""
-        if self._open and now - self._started > self._ack_timeout_s:
-            raise LinkError(f"no acknowledgement for {now - self._started:.0f} s")
+        """LinkError where the next answer is overdue."""
+        if self._open and now - self._heard > self._ack_timeout_s:
+            raise LinkError(f"no acknowledgement for {now - self._heard:.0f} s")
 
     def _settle(self, now: float) -> bool:
         if not self._closed or self._open or self._refused is not None:

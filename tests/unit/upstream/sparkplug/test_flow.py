@@ -162,6 +162,18 @@ async def test_a_silent_broker_ends_the_epoch() -> None:
         rig.flow.watch(20.1)
 
 
+async def test_a_slow_broker_that_answers_is_not_silent() -> None:
+    rig = Rig(durable=True, window=1)
+    await rig.offer(10)
+    for number in range(1, 10):
+        now = 5.0 * number
+        rig.flow.watch(now)
+        assert not rig.flow.acknowledged(number, 0, now)
+        rig.flow.push(now)
+    with pytest.raises(LinkError, match="no acknowledgement for 21 s"):
+        rig.flow.watch(66.0)
+
+
 async def test_a_block_without_messages_is_done() -> None:
     rig = Rig()
     await rig.offer(0)
