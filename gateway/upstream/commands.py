@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from gateway.errors import WriteError
 from gateway.readings import TagTable
@@ -37,8 +37,8 @@ class Commands(Protocol):
     async def answer(self, request: bytes, source: str) -> bytes:
         """The answer to a request, both JSON as on the wire; never raises for what the request holds."""
 
-    async def write(self, tag: int, value: Any, source: str) -> str:
-        """Write one tag for a protocol without answers (Sparkplug); the status."""
+    async def refuse(self, request: object, source: str, why: str) -> None:
+        """Record a request that is not looked into, `request` as JSON can hold it."""
 
 
 class Memory(Protocol):
@@ -105,15 +105,10 @@ class Executor:
                 return known
             return await self._fresh(wanted, key, source)
 
-    async def write(self, tag: int, value: Any, source: str) -> str:
+    async def refuse(self, request: object, source: str, why: str) -> None:
         """See Commands."""
-        async with self._lock:
-            name = self._table[tag].full_name
-            wanted = Request("", (Write(name, value),))
-            intent = await self._record("request", _described(wanted, source))
-            results = await self._carry_out(wanted, source) if intent else _all(wanted, "failed")
-            await self._close(wanted, source, results)
-            return str(results[0]["status"])
+        log.warning("%s: refused: %s", source, why)
+        await self._record("refused", {"source": source, "error": why, "request": request})
 
     async def _fresh(self, wanted: Request, key: str, source: str) -> bytes:
         until_ns = self._clock.now_ns() + REMEMBER_NS

@@ -51,6 +51,7 @@ class Context:
     counters: UpstreamCounters
     commands: Commands | None  # None: this upstream takes no commands
     memory: Memory | None = None  # None: nothing outlives a restart
+    recorder: Commands | None = None  # records what is refused, where no commands are taken too
 
 
 class Conversation(Protocol):

@@ -71,6 +71,7 @@ class Upstream:
                 self._counters,
                 commands if settings.commands else None,
                 memory,
+                commands,
             )
         )
 

@@ -286,8 +286,8 @@ async def test_without_the_setting_commands_are_not_listened_to() -> None:
         async def answer(self, request: bytes, source: str) -> bytes:
             raise AssertionError(request)
 
-        async def write(self, tag: int, value: object, source: str) -> str:
-            raise AssertionError(value)
+        async def refuse(self, request: object, source: str, why: str) -> None:
+            raise AssertionError(why)
 
     async with ScriptedBroker() as broker:
         delivery = blocks(1)

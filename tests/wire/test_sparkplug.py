@@ -24,6 +24,7 @@ from tests.fakes.upstream.sparkplug import (
     state,
     values,
 )
+from tests.fakes.waiting import until as settled
 
 SPARKPLUG: dict[str, Any] = {"format": "sparkplug", "sparkplug": {"group": "g"}}
 HOSTED: dict[str, Any] = {"format": "sparkplug", "sparkplug": {"group": "g", "primary_host": "scada"}}
@@ -239,10 +240,29 @@ async def test_operational_behavior_data_commands_dcmd(tmp_path: Path) -> None:
         results = [dict(body) for kind, body in plc.audit.records if kind == "result"]
         statuses = [json.loads(json.dumps(body["results"]))[0]["status"] for body in results]
         assert statuses == ["denied", "unknown_tag", "out_of_range", "ok", "ok"]
-        assert sum(kind == "bad_request" for kind, _ in plc.audit.records) == 1  # the retained one
+        assert [body["error"] for kind, body in plc.audit.records if kind == "refused"] == ["it is retained"]
         back = [m for one in heard(host.messages) if one.kind == "DDATA" for m in one.payload.metrics]
         assert [m.int_value for m in back if m.alias == 1 and not m.is_null] == [900]
         assert [m.boolean_value for m in back if m.alias == 3] == [True]
+
+
+async def test_commands_are_refused_and_recorded_where_the_upstream_takes_none(tmp_path: Path) -> None:
+    plc = Plant()
+    with Mosquitto(tmp_path) as broker, Collector(broker.port) as host:
+        async with running(broker.url, FakeDelivery(), table=TABLE, commands=plc.executor, **SPARKPLUG):
+            await until(host, lambda messages: "DBIRTH press" in kinds(messages))
+            command(host, "press", name="setpoint", int_value=900)
+            command(host, "press", name="temperature", float_value=float("nan"))
+            host.publish("spBv1.0/g/NCMD/cell", b"\xff\xff")
+            await asyncio.to_thread(rebirth, host)  # this is no write
+            await until(host, lambda messages: kinds(messages).count("NBIRTH") == 2)
+            await settled(lambda: len(plc.audit.records) == 3)
+    assert plc.written == []
+    assert [(kind, body["request"], body["error"]) for kind, body in plc.audit.records] == [
+        ("refused", [{"tag": "press.setpoint", "value": 900}], "this upstream takes no commands"),
+        ("refused", [{"tag": "press.temperature", "value": "nan"}], "this upstream takes no commands"),
+        ("refused", "ffff", "it is no Sparkplug payload"),
+    ]
 
 
 async def test_durable_data_goes_with_qos_1_and_without_a_barrier(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from gateway.upstream.sparkplug.planner import Names, Planner
 log = logging.getLogger(__name__)
 
 MAX_REQUESTS: Final = 64
+MAX_SHOWN: Final = 20  # writes of one refused message in the record
 
 
 class Writer:
@@ -49,35 +50,41 @@ class Writer:
             await self._carry_out(await self._requests.get())
 
     async def _carry_out(self, message: Incoming) -> None:
-        commands = self._context.commands
         source = f"{self._context.name} {message.topic}"
+        raw = message.payload[:100].hex()
         if message.retain:
-            log.warning("%s: refused, it is retained", source)
-            if commands is not None:
-                await commands.answer(b"retained", source)
+            await self._refuse(raw, source, "it is retained")
             return
         device = "" if message.topic == self._names.topic("NCMD") else message.topic.rpartition("/")[2]
         try:
             wanted = orders(device, message.payload, self._planner.catalog)
         except ValueError:
-            log.warning("%s: refused, it is no Sparkplug payload", source)
-            if commands is not None:
-                await commands.answer(message.payload[:100], source)
+            await self._refuse(raw, source, "it is no Sparkplug payload")
             return
         if wanted.rebirth:
             self._node.rebirth_wanted(asyncio.get_running_loop().time())
+        commands = self._context.commands
         if commands is None and wanted.writes:
-            log.warning("%s: refused, this upstream takes no commands", source)
+            asked = [{"tag": name, "value": _shown(value)} for _, name, value in wanted.writes[:MAX_SHOWN]]
+            await self._refuse(asked, source, "this upstream takes no commands")
         for index, name, value in wanted.writes:
             readback = None if commands is None else await self._write(commands, name, value, source)
             if index is not None:
                 self._written(index, readback)
 
+    async def _refuse(self, request: object, source: str, why: str) -> None:
+        if self._context.recorder is not None:
+            await self._context.recorder.refuse(request, source, why)
+
     async def _write(self, commands: Commands, name: str, value: object, source: str) -> object:
         """As a request with an answer, which holds the read-back; refusals are recorded like any request's."""
         self._number += 1
-        shown = str(value) if isinstance(value, float) and not math.isfinite(value) else value  # JSON has no NaN
         identity = f"{self._context.identity.boot}-{self._context.name}-{self._number}"
-        request = compact({"id": identity, "writes": [{"tag": name, "value": shown}]})
+        request = compact({"id": identity, "writes": [{"tag": name, "value": _shown(value)}]})
         answer = json.loads(await commands.answer(request, source))
         return answer["results"][0].get("readback")
+
+
+def _shown(value: object) -> object:
+    """A value as JSON can hold it, which has no NaN."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

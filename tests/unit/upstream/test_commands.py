@@ -179,9 +179,13 @@ async def test_a_driver_that_never_answers_is_a_timeout(monkeypatch: pytest.Monk
     assert (await ask(plant, request(setpoint=900)))["results"][0]["status"] == "timeout"
 
 
-async def test_a_single_write_without_a_request() -> None:
+async def test_a_request_that_is_not_looked_into_is_recorded() -> None:
     plant = Plant()
-    assert await plant.executor.write(0, 900, "sparkplug") == "ok"
-    assert await plant.executor.write(4, 1, "sparkplug") == "denied"
-    assert plant.written == [("press.setpoint", 900)]
-    assert [kind for kind, _ in plant.audit.records] == ["request", "result"] * 2
+    await plant.executor.refuse([{"tag": "press.setpoint", "value": 900}], "cloud", "no commands here")
+    assert plant.written == []
+    assert plant.audit.records == [
+        (
+            "refused",
+            {"source": "cloud", "error": "no commands here", "request": [{"tag": "press.setpoint", "value": 900}]},
+        )
+    ]
