@@ -56,6 +56,7 @@ class Catalog:
         self._index()
 
     def _index(self) -> None:
+        self._leaves = np.array(self.sent, np.bool_)
         self._by_name = {
             (tag.device, self.names(index)): index for index, tag in enumerate(self.tags) if self.sent[index]
         }
@@ -111,14 +112,17 @@ class Catalog:
 
     def resolve(self, table: TagTable, used: NDArray[np.uint32]) -> NDArray[np.int64]:
         """Metric index by tag index of a block's table, NOT_SENT where it stays here; right for the tags `used`."""
-        if table is self.table and all(self.sent[tag] for tag in used.tolist()):
+        if table is self.table and self._leaves[used].all():
             return np.arange(len(table), dtype=np.int64)
         known = self._maps.get(table.digest)
         if known is None or len(known) < len(table):
             known = self._maps[table.digest] = np.full(len(table), NOT_SENT - 1, np.int64)
-        for tag in used.tolist():
-            if known[tag] < NOT_SENT:
-                known[tag] = self._metric(table[tag])
+        before = len(self.tags)
+        for tag in used[known[used] < NOT_SENT].tolist():
+            known[tag] = self._metric(table[tag])
+        if len(self.tags) > before:
+            self.grown = True
+            self._index()
         return known
 
     def _metric(self, tag: Tag) -> int:
@@ -134,6 +138,4 @@ class Catalog:
             self.tags.append(tag)
             self.datatypes.append(kind)
             self.sent.append(True)
-            self.grown = True
-            self._index()
         return self._left[key]

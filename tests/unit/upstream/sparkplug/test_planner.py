@@ -4,6 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.block import Block, BlockId
 from gateway.readings import Quality, Readings, Tag, TagTable
@@ -93,6 +95,25 @@ def test_payloads_one_metric_twice_in_a_millisecond_goes_in_two_messages() -> No
     steps = planned(planner(), block(rows((0, 1, 1, 0), (0, 1, 2, 0), (1, 1, 3, 0))))
     assert [[m.alias for m in metrics(step)] for step in steps] == [[1, 2], [1]]
     assert [metrics(step)[0].double_value for step in steps] == [1, 2]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=30))
+def test_payloads_no_metric_twice_in_a_millisecond_and_each_in_order(given_rows: list[tuple[int, int]]) -> None:
+    made = planner()
+    ordered = [(tag, 1 + at, float(number), 0) for number, (tag, at) in enumerate(given_rows)]
+    steps = planned(made, block(rows(*ordered)))
+    sent: dict[tuple[int, int], list[float]] = {}
+    for step in steps:
+        keys = [(m.alias, m.timestamp) for m in metrics(step)]
+        assert len(set(keys)) == len(keys)
+        assert [at for _, at in keys] == sorted(at for _, at in keys)
+        for key, metric in zip(keys, metrics(step), strict=True):
+            value = metric.int_value if key[0] == 2 else metric.double_value
+            sent.setdefault(key, []).append(value)
+    wanted: dict[tuple[int, int], list[float]] = {}
+    for tag, at, value, _ in ordered:
+        wanted.setdefault((tag + 1, NOW_MS + at), []).append(value)
+    assert sent == wanted
 
 
 def test_messages_keep_the_limit() -> None:
