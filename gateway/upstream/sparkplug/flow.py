@@ -150,7 +150,8 @@ class Flow:
         self._settle(now)
 
     def _publish(self, step: Step, qos: int) -> int | None:
-        payload = wrap(step.metrics, self._clock.now_ns() // MS, self._node.next_seq())
+        time_ms = self._clock.now_ns() // MS if step.time_ms is None else step.time_ms
+        payload = wrap(step.metrics, time_ms, self._node.next_seq())
         mid = self._session.publish(Message(step.topic, payload, qos=qos, readings=step.readings))
         if mid is None:
             raise LinkError("a message was not taken")

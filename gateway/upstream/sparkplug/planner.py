@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,12 +37,13 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One message to come: its time and seq are set when it is handed over."""
+    """One message to come: its seq is set when it is handed over, its time too where it has none yet."""
 
     topic: str
     metrics: bytes
     readings: int = 0
     data: bool = True  # False: a birth or a death
+    time_ms: int | None = None  # of births: when they were begun, which is before they arrive
 
 
 @dataclass(slots=True)
@@ -67,8 +68,9 @@ class Planner:
         values = [NodeValue(self.version, now_ms)]
         values += [self.node.get(place, NodeValue(None, now_ms)) for place in (BACKLOG, ONLINE, EVENT)]
         self.node_born_ms = {place: min(value.time_ms, now_ms) for place, value in enumerate(values)}
-        steps = [Step(self.names.topic("NBIRTH"), birth.node_birth(bdseq, values, now_ms), data=False)]
-        steps += [self._birth(device, now_ns) for device in self.catalog.devices]
+        nbirth = birth.node_birth(bdseq, values, now_ms)
+        steps = [Step(self.names.topic("NBIRTH"), nbirth, data=False, time_ms=now_ms)]
+        steps += [replace(self._birth(device, now_ns), time_ms=now_ms) for device in self.catalog.devices]
         self.links.all_born(self.catalog.devices, now_ns)
         return steps
 

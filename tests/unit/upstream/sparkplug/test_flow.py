@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -120,6 +121,15 @@ async def test_operational_behavior_data_commands_rebirth_action_1_stops_data_at
     assert rig.session.topics == ["NBIRTH"]
     assert decode(rig.session.sent[0].payload).seq == 0
     assert rig.left == 3
+
+
+async def test_payloads_nbirth_timestamp_is_before_it_arrives_and_data_have_that_of_their_hand_over() -> None:
+    rig = Rig()
+    rig.flow.births([replace(BIRTH, time_ms=5)])
+    await rig.offer(1)
+    birth, data = [decode(message.payload).timestamp for message in rig.session.sent]
+    assert birth == 5
+    assert data > 1_700_000_000_000
 
 
 async def test_nothing_is_handed_over_while_the_socket_is_blocked() -> None:

@@ -57,7 +57,9 @@ def metrics(step: Step) -> list[Any]:
 
 
 def test_message_flow_nbirth_then_dbirth_of_each_device() -> None:
-    assert shown(planner().births(0, NOW_NS)) == ["NBIRTH/n", "DBIRTH/n/a", "DBIRTH/n/b"]
+    births = planner().births(0, NOW_NS)
+    assert shown(births) == ["NBIRTH/n", "DBIRTH/n/a", "DBIRTH/n/b"]
+    assert {step.time_ms for step in births} == {NOW_MS}
 
 
 def test_payloads_alias_uniqueness_over_node_and_devices() -> None:
