@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gateway.config.configuration import Configuration
 from gateway.config.findings import Findings, suggest
-from gateway.upstream.select import unmatched
+from gateway.upstream.select import selected, unmatched
 
 
 def check_across(configuration: Configuration, findings: Findings) -> None:
@@ -62,12 +62,18 @@ def _check_upstreams(configuration: Configuration, findings: Findings) -> None:
 
 
 def _check_case(configuration: Configuration, findings: Findings, upstream: str) -> None:
-    lower: dict[str, str] = {}
-    for plan in configuration.tags:
-        other = lower.setdefault(plan.tag.full_name.lower(), plan.tag.full_name)
-        if other != plan.tag.full_name:
-            text = f"{other} and {plan.tag.full_name} differ in case only: Sparkplug hosts may mix them up"
-            findings.warning(("upstreams", upstream, "format"), text)
+    """Warn of device ids, and of one device's metric names, that a host without an eye for case mixes up."""
+    chosen = configuration.root.upstreams[upstream].select
+    leaving = [plan.tag for plan in configuration.tags if selected(chosen, plan.tag.full_name)]
+    seen: dict[tuple[str, str], str] = {}
+    for tag in leaving:
+        ids = (("", tag.device.lower()), tag.device), ((tag.device, tag.name.lower()), tag.full_name)
+        for key, name in ids:
+            other = seen.setdefault(key, name)
+            if other != name:
+                seen[key] = name  # said once
+                text = f"{other} and {name} differ in case only: Sparkplug hosts may mix them up"
+                findings.warning(("upstreams", upstream, "format"), text)
 
 
 def _check_log(configuration: Configuration, findings: Findings) -> None:

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from gateway.runtime.settings import Duration, Secret, Settings, Size, unreadable
 from gateway.upstream.select import check_pattern
@@ -96,11 +104,20 @@ class Tls(Settings):
         return self
 
 
+def _one_level(text: str) -> str:
+    if set(text) & set("+/#\0"):
+        raise ValueError(f"{text!r} can't stand in a topic: +, /, # and NUL are not allowed")
+    return text
+
+
+SparkplugId = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_one_level)]
+
+
 class SparkplugSettings(Settings):
     """The keys of `format: sparkplug`."""
 
-    group: Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^+/#\x00]+$")]
-    primary_host: Annotated[str, StringConstraints(min_length=1, pattern=r"^[^+/#\x00]+$")] | None = None
+    group: SparkplugId
+    primary_host: SparkplugId | None = None
     datatype_in_data: bool = False
     durable: bool = False
 
