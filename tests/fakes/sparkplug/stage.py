@@ -59,6 +59,7 @@ class Stage:
     plc: Plant = field(default_factory=Plant)
     blocks: int = 0
     newest_ms: int = 0
+    offered: set[tuple[int, int]] = field(default_factory=set)  # (alias, ms) of each reading
 
     @asynccontextmanager
     async def gateway(self, **more: Any) -> AsyncIterator[Running]:
@@ -86,6 +87,7 @@ class Stage:
         )
         if not age_ms:
             self.latest.update(readings)
+        self.offered |= set(zip((readings.tag + 1).tolist(), (readings.time_ns // MS).tolist(), strict=True))
         self._append(TABLE, readings, ())
 
     def offer_event(self, event: str) -> None:
@@ -163,7 +165,13 @@ class Stage:
             name,
             tuple(self.recorder.packets),
             tuple(self.host.messages),
-            {"written": list(self.plc.written), "results": results, "audit": list(self.plc.audit.records), **facts},
+            {
+                "written": list(self.plc.written),
+                "results": results,
+                "audit": list(self.plc.audit.records),
+                "offered": self.offered,
+                **facts,
+            },
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -111,9 +110,3 @@ def command(host: Collector, device: str, *, retain: bool = False, **metric: Any
     payload = Payload(timestamp=1)
     payload.metrics.append(Metric(timestamp=1, **metric))
     host.publish(f"spBv1.0/{GROUP}/DCMD/{NODE}/{device}", payload.SerializeToString(), retain=retain)
-
-
-def state(host: Collector, name: str, time_ms: int, *, online: bool) -> None:
-    """What a primary host says of itself, retained."""
-    body = json.dumps({"online": online, "timestamp": time_ms}).encode()
-    host.publish(f"spBv1.0/STATE/{name}", body, retain=True)

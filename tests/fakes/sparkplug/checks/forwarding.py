@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from tests.fakes.sparkplug.faults import dropped, moved, repeated, rewritten, unheard
 from tests.fakes.sparkplug.rules import Rule, message, packet, rule
-from tests.fakes.sparkplug.schema import value_of
+from tests.fakes.sparkplug.schema import decode, value_of
 from tests.fakes.sparkplug.transcript import Suite
 
 
@@ -39,6 +39,18 @@ def the_backlog_arrives(suite: Suite) -> None:
             if metric.alias in aliases and one.packet.connection == suite[name].packets[-1].connection
         ]
         assert values == [900.0, 600.0, 300.0, 14.0], f"{name}: {values}"
+
+
+def every_reading_arrives(suite: Suite) -> None:
+    """At the host; on the way to it where there are two servers."""
+    for transcript in suite:
+        payloads = [decode(one.payload) for one in transcript.heard if "/DDATA/" in one.topic]
+        if transcript.name == "walk":
+            payloads = [one.payload for one in transcript.sent("DDATA")]
+        arrived = {(metric.alias, metric.timestamp) for payload in payloads for metric in payload.metrics}
+        missing = transcript.facts["offered"] - arrived
+        assert transcript.facts["offered"], f"{transcript.name}: nothing was read"
+        assert not missing, f"{transcript.name}: {sorted(missing)}"
 
 
 def data_stand_before_a_barrier(suite: Suite) -> None:
@@ -82,6 +94,10 @@ OURS: Final[tuple[Rule, ...]] = (
     rule(
         the_backlog_arrives, "ours-backlog",
         dropped(message("DDATA", "reconnect-5", 1, device="meter")), repeated(message("DDATA", "reconnect-3.1.1", -2)),
+    ),
+    rule(
+        every_reading_arrives, "ours-every-reading",
+        unheard("host", "/DDATA/"), unheard("reconnect-3.1.1", "/DDATA/"), dropped(message("DDATA", "walk", -1)),
     ),
     rule(
         data_stand_before_a_barrier, "ours-barrier",
