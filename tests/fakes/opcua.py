@@ -17,6 +17,7 @@ from asyncua.common.node import Node
 from asyncua.server.internal_session import InternalSession
 from asyncua.server.monitored_item_service import MonitoredItemService
 from asyncua.server.server import Server
+from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.uaerrors import BadTooManyOperations, UaError
 
@@ -104,8 +105,14 @@ class OpcuaServer:
     async def set(self, name: str, value: Any, status: int = 0, source: datetime | None = None) -> None:
         """Write a value with its status and source time, as a PLC's server would."""
         kind = await self.nodes[name].read_data_type_as_variant_type()
+        await self.write(name, ua.Variant(value, kind), status, source)
+
+    async def write(self, name: str, value: ua.Variant, status: int = 0, source: datetime | None = None) -> None:
+        """The same with a value of any type, as after a change of the PLC's program."""
         at: Any = source or datetime.now(UTC)
-        data = ua.DataValue(ua.Variant(value, kind), ua.StatusCode(ua.UInt32(status)), at)
+        data = ua.DataValue(value, ua.StatusCode(ua.UInt32(status)), at)
+        held: Any = self.server.iserver.aspace[self.nodes[name].nodeid].attributes[AttributeIds.Value]
+        held.value = None  # only then the library takes another type
         await self.server.write_attribute_value(self.nodes[name].nodeid, data)
 
 

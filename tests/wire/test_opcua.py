@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from asyncua import ua
 
 from gateway.errors import WriteError
 from gateway.readings import Quality
@@ -47,3 +48,31 @@ async def test_a_write_takes_the_nodes_own_type_and_is_read_back() -> None:
             with pytest.raises(WriteError) as refused:
                 await source.write(0, "fast")
             assert refused.value.status == "bad_type"
+
+
+@pytest.mark.parametrize("mode", ["subscribe", "poll"])
+async def test_a_node_that_changes_its_type_is_bad_until_it_fits_again(mode: str) -> None:
+    strangers = [
+        ua.Variant("words", ua.VariantType.String),
+        ua.Variant([1.0, 2.0], ua.VariantType.Double),
+        ua.Variant(None),
+        ua.Variant("Pr\udcfcfstand", ua.VariantType.String),  # on the wire: latin-1, no UTF-8
+    ]
+    async with serving(OpcuaServer({"a": 1.0, "b": "one"})) as server:
+        tags = {**nodes("a"), **nodes("b", type="string")}
+        device = {"mode": mode, "tags": tags} | ({"publish": "50ms"} if mode == "subscribe" else {})
+        async with running(server.endpoint, {"plc": device}) as (_, port):
+            await port.wait(lambda: port.values("plc.a")[-1:] == [1.0] and port.values("plc.b")[-1:] == ["one"])
+            for number, stranger in enumerate(strangers):
+                port.rows.clear()
+                for name in ("a", "b"):
+                    await server.write(name, stranger)
+                await port.wait(lambda: Quality.BAD_DECODE in port.qualities("plc.a"))
+                await server.write("a", ua.Variant(10.0 + number, ua.VariantType.Double))
+                await server.write("b", ua.Variant(f"text {number}", ua.VariantType.String))
+                await port.wait(
+                    lambda number=number: (  # type: ignore[misc]
+                        10.0 + number in port.values("plc.a") and f"text {number}" in port.values("plc.b")
+                    )
+                )
+    assert port.links == [("plc", True, "")]

@@ -104,7 +104,7 @@ def _number(value: Any) -> float:
 
 
 def _text(value: Any) -> str | None:
-    """A scalar as text; None where it is none."""
+    """A scalar as text; None where it is none, or no UTF-8."""
     if value is None or isinstance(value, (list, tuple, dict)):
         return None
     if isinstance(value, datetime):
@@ -112,7 +112,12 @@ def _text(value: Any) -> str | None:
     if isinstance(value, (bytes, bytearray)):
         return value.hex()
     text = getattr(value, "Text", value)  # a LocalizedText's text
-    return "" if text is None else str(text)
+    text = "" if text is None else str(text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # the library puts surrogates in place of bytes that are no UTF-8
+        return None
+    return text
 
 
 class DataDecoder:

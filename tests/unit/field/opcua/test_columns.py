@@ -103,6 +103,16 @@ def test_types_become_what_the_tag_says() -> None:
     assert text_hash("") > 0
 
 
+def test_a_text_that_is_no_utf8_is_bad() -> None:
+    """What the library makes of latin-1 bytes that an old server sends as a String."""
+    words = b"Pr\xfcfstand".decode("utf-8", "surrogateescape")
+    for value in (words, SimpleNamespace(Text=words)):
+        assert decode(data(value), data("ok"), kind="string") == [
+            (None, NOW_NS, Quality.BAD_DECODE),
+            ("ok", NOW_NS, Quality.GOOD),
+        ]
+
+
 def test_integers_beyond_a_floats_reach_are_uncertain() -> None:
     assert decode(data(2**63 - 1), kind="int64")[0][2] == Quality.UNCERTAIN_PRECISION
 
@@ -144,6 +154,7 @@ def test_a_sample_read_again_is_confirmed_now_and_a_new_one_keeps_its_time() -> 
 
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(), st.text(max_size=5), st.binary(max_size=5),
+    st.binary(max_size=5).map(lambda octets: octets.decode("utf-8", "surrogateescape")),
     st.lists(st.floats(), max_size=2), st.datetimes(timezones=st.just(UTC)), st.datetimes(),
 )  # fmt: skip
 
