@@ -27,6 +27,7 @@ LOWEST, HIGHEST, AVERAGE, SQUARES, NEWEST, AREA, BEFORE = range(7)
 # bad result while results are bad (EMPTY), BAD_LONGEST between them, RAW: rows pass, OPEN: a window runs
 EVERY, START, ROWS, COVERED, BEFORE_TIME, CONNECTED, WORST, SILENT, EMPTY, BAD_LONGEST, OPEN = range(11)
 _BAD: Final = int(BAD)
+_BAD_DECODE: Final = int(Quality.BAD_DECODE)
 _BAD_STALE: Final = int(Quality.BAD_STALE)
 _UNCERTAIN_STALE: Final = int(Quality.UNCERTAIN_STALE)
 _SECONDS: Final = 1e-9
@@ -46,7 +47,10 @@ def _write(
     out_quality: QualityColumn,
     out: int,
 ) -> int:
-    """Put the running window's statistics out, stamped `end`, of quality `least` or worse, and empty it."""
+    """Put the running window's statistics out, stamped `end`, of quality `least` or worse, and empty it.
+
+    One that float64 can't hold is bad/decode.
+    """
     rows = whole[ROWS, at]
     if rows == 0:
         if whole[EMPTY, at] != 0 and 0 <= end - whole[SILENT, at] < whole[BAD_LONGEST, at]:
@@ -74,6 +78,8 @@ def _write(
             result = real[NEWEST, at]
         else:
             result = real[AREA, at]
+        if rows > 0 and not math.isfinite(result):
+            result, code = math.nan, _BAD_DECODE
         out_tag[out], out_time[out], out_value[out], out_quality[out] = outputs[number, at], end, result, code
         out += 1
     whole[ROWS, at] = 0

@@ -58,6 +58,7 @@ USUAL: Final = (
     10.0,  # score = news / (COMPRESSION + news): never saturates, so the order of great surprises stays
 )
 
+_FARTHEST: Final = 1e150  # values beyond count as this one, so that squares stay finite
 _BAD: Final = int(BAD)
 _BAD_DECODE: Final = int(Quality.BAD_DECODE)
 _STALE: Final = int(Quality.UNCERTAIN_STALE)
@@ -131,6 +132,7 @@ def score(
         rows = s[ROWS] + 1.0
         s[ROWS] = rows
         share = 1.0 / rows
+        v = min(max(v, -_FARTHEST), _FARTHEST)
         if rows == 1.0:
             s[SHORT] = s[LONG] = s[HIGH] = s[LOW] = v
             s[TIME] = t

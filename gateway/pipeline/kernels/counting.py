@@ -37,7 +37,8 @@ def unfold(
     """Write running totals to out_value[n] and their quality to out_quality[n].
 
     The total starts with the first value read. A fall is a rollover if the way round is at most half the range, else
-    a reset to zero. A rise by more than half the range is no counting: the total stays. Both are marked repaired.
+    a reset to zero. A rise by more than half the range is no counting: the total stays. Both are marked repaired, and
+    so is a total that starts anew because float64 can't hold it.
     """
     for row in range(tag.size):
         v = value[row]
@@ -49,7 +50,7 @@ def unfold(
         span = real[SPAN, at]
         if whole[STARTED, at] != 0:
             counted = (v - real[LAST, at]) / span
-            if counted < 0.0 and counted + 1.0 <= 0.5:
+            if -1.0 <= counted <= -0.5:
                 real[BASE, at] += span
             elif counted < 0.0:
                 real[BASE, at] += real[LAST, at] - real[ZERO, at]
@@ -59,6 +60,9 @@ def unfold(
                 out_quality[row] = _REPAIRED
         whole[STARTED, at] = 1
         real[LAST, at] = v
+        if not math.isfinite(v + real[BASE, at]):
+            real[BASE, at] = 0.0
+            out_quality[row] = _REPAIRED
         out_value[row] = v + real[BASE, at]
 
 
@@ -76,7 +80,8 @@ def rate(
 ) -> int:
     """Write the changes per PER to out_value[n] and the rows that have one to keep[n]; returns how many.
 
-    The first row of a run and one not later than the row before it have no rate; bad rows pass and end the run.
+    The first row of a run, one not later than the row before it, and one whose rate float64 can't hold have none; bad
+    rows pass and end the run.
     """
     kept = 0
     for row in range(tag.size):
@@ -91,6 +96,7 @@ def rate(
                 known = whole[KNOWN, at] != 0 and span > 0
                 if known:
                     out_value[row] = (v - real[BEFORE, at]) / float(span) * real[PER, at]
+                    known = math.isfinite(out_value[row])
                 real[BEFORE, at] = v
                 whole[BEFORE_TIME, at] = time_ns[row]
                 whole[KNOWN, at] = 1

@@ -25,13 +25,16 @@ _BAD: Final = int(BAD)
 
 @kernel
 def _sigma(differences: NDArray[np.float64], resolution: float, size: float) -> float:
-    """The noise in a full row of differences; a third of the resolution where most of them are equal."""
+    """The noise in a full row of differences; a third of the resolution where most of them are equal.
+
+    Not finite where most differences are beyond float64.
+    """
     middle = differences.size // 2
     ordered = np.sort(differences)
     median = 0.5 * (ordered[middle - 1] + ordered[middle])
     spread = np.sort(np.abs(differences - median))
     sigma: float = _ROBUST * 0.5 * (spread[middle - 1] + spread[middle])
-    if sigma > 0.0:
+    if sigma > 0.0 or not math.isfinite(sigma):
         return sigma
     step = resolution
     if step <= 0.0:
@@ -74,6 +77,8 @@ def estimate(
             if whole[COUNT, at] == DIFFERENCES:
                 whole[COUNT, at] = 0
                 sigma = _sigma(differences[at], real[RESOLUTION, at], v)
+                if not math.isfinite(_SIGMAS * sigma):
+                    sigma = real[SIGMA, at]
                 known = real[SIGMA, at]
                 real[SIGMA, at] = sigma if known == 0.0 else known + ADAPTATION * (sigma - known)
                 deviation[row] = _SIGMAS * real[SIGMA, at]

@@ -16,6 +16,7 @@ WHOLE: Final = 2
 CONSTANT, DECIMAL, STATE = 0, 1, 2  # fields of `real`: ns, rounding (see `smooth`), the unrounded result
 TIME, STARTED = 0, 1  # of `whole`: time of the last row, 0 before a run's first
 _BAD: Final = int(BAD)
+_EXACT: Final = 2.0**53  # from here on there are no digits to round
 
 
 @kernel
@@ -32,7 +33,8 @@ def smooth(
     """Write the value column after the filter to out_value[n].
 
     A run starts with its first value; a row not later than the one before leaves the state unchanged; a bad row ends
-    the run. DECIMAL p > 0 rounds to multiples of 1/p, p < 0 to multiples of -p, 0 not at all.
+    the run, and so does a jump beyond float64. DECIMAL p > 0 rounds to multiples of 1/p, p < 0 to multiples of -p, 0
+    not at all.
     """
     for row in range(tag.size):
         v = value[row]
@@ -50,11 +52,14 @@ def smooth(
         elif time_ns[row] > whole[TIME, at]:
             span = float(time_ns[row] - whole[TIME, at])
             whole[TIME, at] = time_ns[row]
-            real[STATE, at] -= math.expm1(-span / real[CONSTANT, at]) * (v - real[STATE, at])
-        decimal = real[DECIMAL, at]
-        if decimal > 0.0:
-            out_value[row] = np.rint(real[STATE, at] * decimal) / decimal
-        elif decimal < 0.0:
-            out_value[row] = np.rint(real[STATE, at] / -decimal) * -decimal
-        else:
-            out_value[row] = real[STATE, at]
+            rise = v - real[STATE, at]
+            if math.isfinite(rise):
+                real[STATE, at] -= math.expm1(-span / real[CONSTANT, at]) * rise
+            else:
+                real[STATE, at] = v
+        state, decimal = real[STATE, at], real[DECIMAL, at]
+        out_value[row] = state
+        if decimal > 0.0 and abs(state * decimal) < _EXACT:
+            out_value[row] = np.rint(state * decimal) / decimal
+        elif decimal < 0.0 and abs(state / decimal) < _EXACT:
+            out_value[row] = np.rint(state / -decimal) * -decimal

@@ -12,13 +12,14 @@ from gateway.pipeline.kernels import vibration as kernels
 from gateway.pipeline.settings import BAD_INTERVAL, FEATURES, element
 from gateway.pipeline.settings import Vibration as Settings
 from gateway.pipeline.stages.stage import NO_ROWS, Stage, Use, nanoseconds
-from gateway.readings import BAD, Readings, TagTable
+from gateway.readings import BAD, Quality, Readings, TagTable
 
 
 class Vibration(Stage):
     """A waveform is one answer of an array, or `window` readings of a single tag, and gives one row per feature.
 
-    Its time is that of its last sample, its quality the worst of its samples'. A bad sample spoils the waveform.
+    Its time is that of its last sample, its quality the worst of its samples'. A bad sample spoils the waveform. A
+    feature that float64 can't hold is bad/decode.
     """
 
     def __init__(self, table: TagTable, uses: Sequence[Use]) -> None:
@@ -89,7 +90,11 @@ class Vibration(Stage):
             if settings.bands:
                 rate = settings.sample_rate or (size - 1) * 1e9 / max(last_ns - first_ns, 1)
                 values[kernels.FEATURES :] = band_energies(wave[:size], rate, settings.bands)
-        return Readings(tags, np.full(tags.size, last_ns, np.int64), values, np.full(tags.size, code, np.uint8))
+        quality = np.full(tags.size, code, np.uint8)
+        if code < BAD:
+            beyond = ~np.isfinite(values)
+            values[beyond], quality[beyond] = np.nan, Quality.BAD_DECODE
+        return Readings(tags, np.full(tags.size, last_ns, np.int64), values, quality)
 
     def flush(self, slots: NDArray[np.int64]) -> Readings:
         """Half a waveform is none; they start anew."""

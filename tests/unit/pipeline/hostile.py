@@ -14,7 +14,7 @@ _STEPS = st.sampled_from([0, 0, 1, 1000, 10**8, 10**9, 10**9, 10**9, 10**9, 1_50
 _BACK = st.sampled_from([-1, -(10**9), -(10**12)])
 _JUMPS = st.sampled_from([0.0, 0.0, 0.1, -0.1, 0.49, -0.51, 1.0, 2.0, -7.3, 1e6, -1e6])
 _NOISE = st.floats(-1.0, 1.0, width=32)
-_ODD = st.sampled_from([math.nan, math.inf, -math.inf, 1e300, -1e300, 1e15, 0.0, -0.0, 5e-324])
+_ODD = st.sampled_from([math.nan, math.inf, -math.inf, 1e300, -1e300, 1.7e308, -1.7e308, 1e15, 0.0, -0.0, 5e-324])
 _QUALITIES = st.sampled_from([0, 0x46, 0x49, 0x81, 0x82, 0x84])
 _EVENT = st.integers(0, 99)
 
@@ -33,7 +33,7 @@ def hostile_rows(draw: st.DrawFn, most: int = 120) -> list[Row]:
         elif event < 22:
             quality = draw(_QUALITIES) if quality == 0 else 0
         level += slope
-        value = draw(_ODD) if event > 96 else level + draw(_NOISE) * 0.4 if event > 50 else level
+        value = draw(_ODD) if event > 92 else level + draw(_NOISE) * 0.4 if event > 50 else level
         rows.append((t, value, quality))
     return rows
 

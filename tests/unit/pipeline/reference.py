@@ -151,7 +151,8 @@ def smooth(rows: Iterable[Row], constant_ns: float) -> list[Row]:
             state = row[0], row[1]
         elif row[0] > state[0]:
             share = -math.expm1(-(row[0] - state[0]) / constant_ns)
-            state = row[0], state[1] + share * (row[1] - state[1])
+            rise = row[1] - state[1]
+            state = row[0], state[1] + share * rise if math.isfinite(rise) else row[1]
         out.append((row[0], state[1], row[2]))
     return out
 
@@ -188,6 +189,8 @@ def rate(rows: Iterable[Row], per_ns: float) -> list[Row]:
             out.append(row)
             continue
         if last is not None and row[0] > last[0]:
-            out.append((row[0], (row[1] - last[1]) / (row[0] - last[0]) * per_ns, row[2]))
+            change = (row[1] - last[1]) / (row[0] - last[0]) * per_ns
+            if math.isfinite(change):
+                out.append((row[0], change, row[2]))
         last = row
     return out
