@@ -112,9 +112,9 @@ class _Computed:
     def __init__(self, table: TagTable, tag: int, expression: Expression) -> None:
         self.tag = tag
         self.expression = expression
+        self.inputs = np.array([table.index(name) for name in expression.inputs], np.uint32)
         self.position = np.full(len(table), -1, np.int32)
-        for place, name in enumerate(expression.inputs):
-            self.position[table.index(name)] = place
+        self.position[self.inputs] = np.arange(self.inputs.size, dtype=np.int32)
         self.latest = np.full(len(expression.inputs), np.nan, np.float64)
         self.latest_quality = np.full(len(expression.inputs), Quality.BAD_STALE, np.uint8)
         low, high = table[tag].low, table[tag].high
@@ -174,12 +174,16 @@ class Derived:
         return readings
 
     def adopt(self, other: Derived) -> None:
-        """Take over the newest inputs of tags whose expression is the same (after a reload)."""
+        """Take over the newest inputs of tags whose expression is the same (after a reload).
+
+        Not of an input that changed: its values meant something else.
+        """
         before = {computed.tag: computed for computed in other._computed}
         for computed in self._computed:
             old = before.get(computed.tag)
             if old is not None and old.expression == computed.expression:
-                computed.latest, computed.latest_quality = old.latest, old.latest_quality
+                same = computed.inputs == old.inputs
+                computed.latest[same], computed.latest_quality[same] = old.latest[same], old.latest_quality[same]
 
 
 def _in_time(brought: NDArray[np.intp], readings: Readings) -> NDArray[np.int64]:
