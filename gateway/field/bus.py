@@ -10,18 +10,18 @@ other in one task, so a driver needs no lock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from typing import Final, TypeVar, cast
 
 from gateway.errors import LinkError, WriteError
 from gateway.field.contract import FieldContext
-from gateway.field.health import Health, ProbeShare, State
-from gateway.field.missed import Missed
+from gateway.field.health import Health, State
 from gateway.field.presence import Presence
-from gateway.field.stations import Poll, Station, UnitError
+from gateway.field.sleeper import Sleeper
+from gateway.field.stations import Station, UnitError
 from gateway.field.timetable import Timetable
+from gateway.field.units import Entry, Units
 from gateway.field.writes import WriteQueue
 from gateway.readings import Quality, Readings
 from gateway.runtime.supervise import Link, supervise
@@ -32,25 +32,6 @@ _OVERDUE_S: Final = 1.0  # a probe that waited longer goes before polls
 _LONG_WAIT_S: Final = 1.0  # a device whose first slot is further away is asked at the start, too
 
 T = TypeVar("T")
-
-
-@dataclass(slots=True, eq=False)
-class _Entry:
-    """A station on its grid."""
-
-    station: Station
-    grid: Grid
-    health: Health
-    missed: Missed = field(default_factory=Missed)
-    slot_ns: int = 0  # UTC of the newest slot
-    open: Poll | None = None  # runs, or waits for its second attempt
-    open_ns: int = 0  # UTC of its slot
-    retry_at: float = 0.0
-    fresh: bool = True  # not yet asked: its first slot may lie in the past
-
-    @property
-    def device(self) -> str:
-        return self.station.device
 
 
 class Bus:
@@ -65,22 +46,20 @@ class Bus:
         new_health: Callable[[], Health] = Health,
     ) -> None:
         self.name = name
-        self._new_health = new_health
         self._port, self._clock, self._counters = context.port, context.clock, context.counters
         self._presence = Presence(context)
         self._open_link = open_link
         self._planned = list(stations)
-        self._entries: dict[str, _Entry] = {}
-        self._timetable: Timetable[_Entry] = Timetable()
-        self._waiting: list[_Entry] = []  # for the second attempt of their slot
-        self._health: dict[Hashable, Health] = {}
-        self._share = ProbeShare()
+        self._entries: dict[str, Entry] = {}
+        self._timetable: Timetable[Entry] = Timetable()
+        self._waiting: list[Entry] = []  # for the second attempt of their slot
+        self._units = Units(new_health)
         self._writes = WriteQueue()
         self._reads = _READS_PER_WRITE  # since the last write
         self._started = False
         self._dark = asyncio.Event()  # set while the link is down
         self._reason = "link is not open yet"
-        self._sleeper: asyncio.Future[None] | None = None
+        self._sleeper = Sleeper()
 
     async def run(self) -> None:
         """Serve the bus until cancelled."""
@@ -89,7 +68,8 @@ class Bus:
                 tasks.create_task(supervise(self.name, self._session))
                 tasks.create_task(self._ticks_in_the_dark())
         finally:
-            self._report_missed(last=True)
+            for entry in self._entries.values():
+                self._say_missed(entry, last=True)
             self._writes.drop("the bus stops")
 
     def replace(self, stations: Iterable[Station], keep: Callable[[Station, Station], bool]) -> None:
@@ -103,11 +83,19 @@ class Bus:
             if entry is None or not keep(entry.station, station):
                 entry = self._placed(station, asyncio.get_running_loop().time())
             self._entries[station.device] = entry
-        self._health = {entry.station.unit: entry.health for entry in self._entries.values()}
+        for entry in old.values():
+            if self._entries.get(entry.device) is not entry:
+                self._say_missed(entry, last=True)
+        self._units.use(self._entries.values())
         self._timetable = Timetable(self._entries.values())
         self._presence.keep_only(self._entries)
         self._waiting = [entry for entry in self._waiting if self._entries.get(entry.device) is entry]
-        self._wake()
+        for entry in self._entries.values():
+            if self._dark.is_set():
+                self._tell([entry], Quality.BAD_LINK, self._reason)
+            elif entry.health.state is State.DOWN:
+                self._tell([entry], entry.health.quality, "its unit does not answer")
+        self._sleeper.wake()
 
     async def write(self, device: str, work: Callable[[], Awaitable[T]], patience_s: float) -> T:
         """Run `work` on the bus when it is its turn; WriteError where it did not begin within the patience.
@@ -120,7 +108,7 @@ class Bus:
         if entry.health.state is State.DOWN:
             raise WriteError("timeout", f"{device} does not answer: nothing was sent")
         turn = self._writes.add(work)
-        self._wake()
+        self._sleeper.wake()
         return cast("T", await self._writes.result(turn, patience_s))
 
     async def _session(self, link: Link) -> None:
@@ -139,21 +127,20 @@ class Bus:
         if not self._started:
             self._started = True
             self._entries = {station.device: self._placed(station, now) for station in self._planned}
+            self._units.use(self._entries.values())
             self._timetable = Timetable(self._entries.values())
-        for health in self._health.values():
-            health.look_now(now)
+        self._units.look_now(now)
 
-    def _placed(self, station: Station, now: float) -> _Entry:
+    def _placed(self, station: Station, now: float) -> Entry:
         offset = phase(station.device, station.period_s)
         start = now + offset - (station.period_s if offset > _LONG_WAIT_S else 0.0)
-        health = self._health.setdefault(station.unit, self._new_health())
-        return _Entry(station, Grid(start, station.period_s), health)
+        return Entry(station, Grid(start, station.period_s), self._units.health(station.unit))
 
     async def _serve(self, link: Link) -> None:
         loop = asyncio.get_running_loop()
         while True:
             now = loop.time()
-            if (probe := self._probe_due(now, _OVERDUE_S)) is not None:
+            if (probe := self._units.to_probe(now, _OVERDUE_S)) is not None:
                 await self._probe(probe, link)
             elif (due := self._take(now)) is not None:
                 await self._slot(due, link)
@@ -161,12 +148,12 @@ class Bus:
                 await self._write_next()
             elif (waiting := self._retry_due(now)) is not None:
                 await self._attempt(waiting, link, last=True)
-            elif (probe := self._probe_due(now, 0.0)) is not None:
+            elif (probe := self._units.to_probe(now, 0.0)) is not None:
                 await self._probe(probe, link)
             else:
-                await self._sleep(self._next_time())
+                await self._sleeper.until(self._next_time())
 
-    def _take(self, now: float) -> _Entry | None:
+    def _take(self, now: float) -> Entry | None:
         """The device whose slot is due, its grid moved on; slots that passed unserved are counted where it lives."""
         taken = self._timetable.take(now)
         if taken is None:
@@ -183,32 +170,17 @@ class Bus:
         self._say_missed(entry, last=False)
         return entry
 
-    def _retry_due(self, now: float) -> _Entry | None:
+    def _retry_due(self, now: float) -> Entry | None:
         """The first that waits for its second attempt."""
         for place, entry in enumerate(self._waiting):
             if entry.retry_at <= now:
                 return self._waiting.pop(place)
         return None
 
-    def _probe_due(self, now: float, waited_s: float) -> _Entry | None:
-        """A device of the unit whose probe is due for that long, if probes have a share left."""
-        health, at = self._next_probe()
-        if health is None or at + waited_s > now:
-            return None
-        return next((entry for entry in self._entries.values() if entry.health is health), None)
-
-    def _next_probe(self) -> tuple[Health | None, float]:
-        """The unit to probe next, and when: not before probes have a share of the time left, unless all are dead."""
-        down = [health for health in self._health.values() if health.state is State.DOWN]
-        if not down:
-            return None, float("inf")
-        health = min(down, key=lambda health: health.probe_at)
-        return health, max(health.probe_at, self._share.free_at if len(down) < len(self._health) else 0.0)
-
     def _next_time(self) -> float:
-        return min([self._timetable.next, self._next_probe()[1], *(entry.retry_at for entry in self._waiting)])
+        return min([self._timetable.next, self._units.probe_at, *(entry.retry_at for entry in self._waiting)])
 
-    async def _slot(self, entry: _Entry, link: Link) -> None:
+    async def _slot(self, entry: Entry, link: Link) -> None:
         """Serve a slot."""
         if entry.open is not None:
             self._hand_on(entry, entry.health.quality)
@@ -218,36 +190,36 @@ class Bus:
         entry.open, entry.open_ns = entry.station.begin(), entry.slot_ns
         await self._attempt(entry, link, last=False)
 
-    async def _attempt(self, entry: _Entry, link: Link, *, last: bool) -> None:
+    async def _attempt(self, entry: Entry, link: Link, *, last: bool) -> None:
         poll = entry.open
         if poll is None:
             return
-        loop = asyncio.get_running_loop()
+        if entry.health.state is State.DOWN:  # another device of the unit found out meanwhile
+            self._hand_on(entry, entry.health.quality)
+            return
         try:
             complete = await poll.attempt(self._give_way)
         except UnitError as error:
-            entry.health.failed(error.quality, loop.time())
-            if entry.health.state is State.SUSPECT and not last:
+            state = self._units.failed(entry, error.quality, asyncio.get_running_loop().time())
+            if state is State.SUSPECT and not last:
                 self._wait(entry, 0.0)
                 return
             self._hand_on(entry, error.quality)
-            if entry.health.state is State.DOWN:
-                self._set_online(entry.health, error.quality, str(error))
+            if state is State.DOWN:
+                self._tell(self._units.members(entry), error.quality, str(error))
             return
-        entry.health.answered()
-        link.worked()
-        self._set_online(entry.health, None, "")
+        self._answered(entry, link)
         if complete or last:
             self._hand_on(entry, Quality.BAD_EXCEPTION)
         else:
             self._wait(entry, min(0.1, entry.station.period_s / 10))
 
-    def _wait(self, entry: _Entry, seconds: float) -> None:
+    def _wait(self, entry: Entry, seconds: float) -> None:
         """Let the slot's second attempt come when nothing else is due."""
         entry.retry_at = asyncio.get_running_loop().time() + seconds
         self._waiting.append(entry)
 
-    def _hand_on(self, entry: _Entry, otherwise: Quality) -> None:
+    def _hand_on(self, entry: Entry, otherwise: Quality) -> None:
         """End a slot: one call with all its rows, unless a reload took the device away meanwhile."""
         poll, entry.open = entry.open, None
         if entry in self._waiting:
@@ -255,19 +227,23 @@ class Bus:
         if poll is not None and self._entries.get(entry.device) is entry:
             self._port.readings(poll.readings(otherwise, entry.open_ns))
 
-    async def _probe(self, entry: _Entry, link: Link) -> None:
+    async def _probe(self, entry: Entry, link: Link) -> None:
         loop = asyncio.get_running_loop()
         before = loop.time()
         try:
             await entry.station.probe()
         except UnitError as error:
-            entry.health.failed(error.quality, loop.time())
+            self._units.failed(entry, error.quality, loop.time())
         else:
-            entry.health.answered()
-            link.worked()
-            self._set_online(entry.health, None, "")
+            self._answered(entry, link)
         finally:
-            self._share.spent(loop.time() - before, loop.time())
+            self._units.probed(loop.time() - before, loop.time())
+
+    def _answered(self, entry: Entry, link: Link) -> None:
+        """A unit did its work: its devices are up."""
+        link.worked()
+        if self._units.answered(entry):
+            self._tell(self._units.members(entry), None, "")
 
     async def _give_way(self) -> None:
         """Called before each read: lets a waiting write pass, at most one in four."""
@@ -294,8 +270,7 @@ class Bus:
             else:
                 self._port.readings(Readings.failed(entry.station.tags, now_ns, Quality.BAD_LINK))
             entry.fresh = False
-        for health in self._health.values():
-            self._set_online(health, Quality.BAD_LINK, reason)
+        self._tell(self._entries.values(), Quality.BAD_LINK, reason)
 
     def _begin_dark(self) -> None:
         if not self._started:
@@ -313,32 +288,13 @@ class Bus:
             else:
                 await asyncio.sleep(min(0.5, max(0.0, self._timetable.next - now)))
 
-    def _set_online(self, health: Health, failure: Quality | None, text: str) -> None:
-        """Tell that the devices of a unit are up (failure None) or down."""
-        for entry in self._entries.values():
-            if entry.health is health:
+    def _tell(self, entries: Iterable[Entry], failure: Quality | None, text: str) -> None:
+        """Tell that devices are up (failure None) or down."""
+        for entry in entries:
+            if self._entries.get(entry.device) is entry:
                 self._presence.tell(entry.device, failure, text)
 
-    def _say_missed(self, entry: _Entry, *, last: bool) -> None:
+    def _say_missed(self, entry: Entry, *, last: bool) -> None:
         loss = entry.missed.loss(entry.station.tags, self._clock.now_ns(), last=last)
         if loss is not None:
             self._port.loss(loss)
-
-    def _report_missed(self, *, last: bool) -> None:
-        for entry in self._entries.values():
-            self._say_missed(entry, last=last)
-
-    async def _sleep(self, until: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._sleeper = loop.create_future()
-        timer = loop.call_at(until, self._wake) if until != float("inf") else None
-        try:
-            await self._sleeper
-        finally:
-            self._sleeper = None
-            if timer is not None:
-                timer.cancel()
-
-    def _wake(self) -> None:
-        if self._sleeper is not None and not self._sleeper.done():
-            self._sleeper.set_result(None)

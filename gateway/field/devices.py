@@ -138,6 +138,9 @@ class Devices(Mapping[str, Device]):
             else:
                 changed.add(name)
                 fresh[name] = device
+        for name, device in self._devices.items():
+            if fresh.get(name) is not device:
+                device.report_missed(last=True)
         self._devices = fresh
         return changed
 

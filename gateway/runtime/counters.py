@@ -70,7 +70,10 @@ class Counters:
 
     def device(self, name: str) -> DeviceCounters:
         """The device's counters, made at first use."""
-        return self.devices.setdefault(name, DeviceCounters())
+        found = self.devices.get(name)  # each poll asks: the default of `setdefault` would be made each time
+        if found is None:
+            found = self.devices[name] = DeviceCounters()
+        return found
 
     def upstream(self, name: str) -> UpstreamCounters:
         """The upstream's counters, made at first use."""

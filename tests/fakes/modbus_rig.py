@@ -98,7 +98,7 @@ class Rig:
         self.plan = self.planned(devices, every)
         self.context, self.port = context_of(self.plan, state=state)
         self.source = ModbusSource(self.plan, self.context)
-        self.source._bus._new_health = lambda: Health(Backoff(0.1, 0.5))  # tests can't wait for a minute
+        self.source._bus._units._new_health = lambda: Health(Backoff(0.1, 0.5))  # tests can't wait for a minute
         self.task = asyncio.create_task(self.source.run())
         try:
             yield self

@@ -47,6 +47,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._virtual.waited
 
 
+async def later(seconds: float) -> None:
+    """Let virtual time pass while everybody does their work: nobody waits for it."""
+    assert isinstance(asyncio.get_running_loop(), VirtualLoop), "this would really wait"
+    await asyncio.sleep(seconds)
+
+
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run to the end in virtual time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:

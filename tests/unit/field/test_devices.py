@@ -79,3 +79,16 @@ async def test_a_reload_keeps_the_grid_of_what_did_not_change() -> None:
     assert devices["a"] is before
     assert set(devices) == {"a", "c"}
     assert devices.update(planned("a", "c", every=5.0)) == {"a", "c"}
+
+
+async def test_missed_ticks_of_a_device_that_changes_or_leaves_are_reported() -> None:
+    plan = planned("a", "b", "c", every=1.0)
+    context, port = context_of(plan)
+    devices = Devices(plan, context, asyncio.get_running_loop().time())
+    for device in devices.values():
+        first = device.grid.due
+        device.take(first + 3.5)  # reported at once
+        device.take(first + 9.5)  # a few seconds later
+    assert sum(loss.count for loss in port.losses) == 9
+    devices.update(planned("a", every=2.0))
+    assert sum(loss.count for loss in port.losses) == sum(device.counters.missed for device in devices.values()) * 3
