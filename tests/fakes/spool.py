@@ -72,6 +72,20 @@ def readings(values: Iterable[float], time_ns: int = START_NS, tag: int | None =
     return Readings(tags.astype(np.uint32), time_ns + rows * 1_000_000, value, np.zeros(len(value), np.uint8))
 
 
+def noise(rows: int, seed: int) -> list[float]:
+    """Values nothing can compress."""
+    found: list[float] = (seed + np.random.default_rng(seed).random(rows)).tolist()
+    return found
+
+
+async def fill(spool: Spool, rounds: int, rows: int = 2500) -> int:
+    """Noise, committed block by block; how many readings."""
+    for number in range(rounds):
+        spool.append(readings(noise(rows, number)))
+        await spool.commit()
+    return rounds * rows
+
+
 async def take(delivery: UpstreamDelivery) -> Block:
     """The next block; TimeoutError where there is none."""
     async with asyncio.timeout(WAIT_S):
