@@ -78,6 +78,7 @@ class UpstreamDelivery:
         self._cursors: list[_Cursor] = []
         self._fresh = asyncio.Event()
         self._paced_until = 0.0
+        self._kept: set[int] = set()  # blocks of a later release that were passed over: no backlog of this one
 
     @property
     def oldest_ns(self) -> int:
@@ -146,6 +147,17 @@ class UpstreamDelivery:
         self.offered.discard(seq)
         self._issued.pop(block, None)
 
+    def damaged(self, seq: int, rows: int) -> None:
+        """A block's record is damaged: it is lost, whatever becomes of one that is on its way."""
+        self.backlog -= rows
+        self.offered.discard(seq)
+        self._issued = {block: issued for block, issued in self._issued.items() if issued[0] != seq}
+
+    def reopened(self) -> None:
+        """The file was opened, maybe another one: `backlog` counts all that stands in it."""
+        self._kept.clear()
+        self.look_again()
+
     def purge(self, seqs: Iterable[int]) -> None:
         """Forget what was read ahead of these blocks: they are gone or have changed."""
         gone = set(seqs)
@@ -170,6 +182,9 @@ class UpstreamDelivery:
                 cursor.after = stored.seq
                 if stored.block is not None and self._wanted(stored.seq):
                     return stored.seq, stored.block
+                if stored.newer and stored.seq not in self._kept:
+                    self._kept.add(stored.seq)
+                    self.backlog -= stored.rows
             last = min(shelf.stored, cursor.last)
             if cursor.after >= last:
                 return self._from_front(cursor)

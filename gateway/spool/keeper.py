@@ -17,10 +17,11 @@ from typing import Final, TypeVar
 from gateway.errors import SpoolError
 from gateway.runtime.counters import SpoolCounters
 from gateway.runtime.supervise import Backoff
+from gateway.spool.database import DamagedError, FullError
 from gateway.spool.disk import Disk
-from gateway.spool.opening import ALIVE, CLEAN, InUseError, forget, lock, open_store, recall
+from gateway.spool.opening import InUseError, forget, lock, open_store
 from gateway.spool.schema import Changes, Opening, Stored, Usage
-from gateway.spool.store import DamagedError, FullError, Store
+from gateway.spool.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +52,8 @@ class Keeper:
         """Start the disk's thread."""
         self._disk.start()
 
-    async def open(self, upstreams: Collection[str], now_ns: int) -> Opening:
-        """Open the file, or open it again; InUseError where another daemon has it, else SpoolError."""
+    async def open(self, upstreams: Collection[str], now_ns: int, alive_ns: int | None) -> Opening:
+        """See `open_store`; InUseError where another daemon has the file, else SpoolError."""
         names, damage = frozenset(upstreams), self._damage
 
         def work() -> Opening:
@@ -60,7 +61,7 @@ class Keeper:
                 self._lock = lock(self._path)
             with suppress(SpoolError):
                 self._store.close()
-            return open_store(self._store, names, now_ns, damage)
+            return open_store(self._store, names, now_ns, damage, alive_ns)
 
         opening = await self._call(work)
         self.ready, self._damage, self.usage, self.last = True, "", opening.usage, opening.last_seq
@@ -77,10 +78,10 @@ class Keeper:
         return await self._call(lambda: self._store.read(upstream, after, last))
 
     async def oldest(
-        self, size: int, after: int, protected: frozenset[int], before_ns: int | None = None
+        self, size: int, after: int, protected: frozenset[int], between_ns: tuple[int, int] | None = None
     ) -> list[Stored]:
         """See `Store.oldest`."""
-        return await self._call(lambda: self._store.oldest(size, after, protected, before_ns))
+        return await self._call(lambda: self._store.oldest(size, after, protected, between_ns))
 
     async def forget(self, upstream: str, last: int) -> None:
         """See `opening.forget`."""
@@ -94,7 +95,7 @@ class Keeper:
 
     async def recall(self, key: str) -> bytes | None:
         """A kept value."""
-        return await self._call(lambda: recall(self._store, key))
+        return await self._call(lambda: self._store.recall(key))
 
     async def work(self, work: Callable[[], T]) -> T:
         """Anything else that takes long, in the disk's thread."""
@@ -104,12 +105,12 @@ class Keeper:
         """Cut the log to nothing, once nothing is left in the file."""
         await self._call(self._store.checkpoint)
 
-    async def close(self, now_ns: int | None) -> None:
-        """Close; with `now_ns` note that the stop was in order. Never raises; a disk that hangs is left behind."""
+    async def close(self, last: Changes | None) -> None:
+        """Close, with the `last` changes made if they can be. Never raises; a disk that hangs is left behind."""
 
         def work() -> None:
-            if now_ns is not None:
-                self._store.apply(Changes(keep={CLEAN: b"1", ALIVE: now_ns.to_bytes(8, "little")}))
+            if last is not None:
+                self._store.apply(last)
             self._store.checkpoint()
 
         with suppress(SpoolError, TimeoutError):

@@ -13,8 +13,8 @@ from gateway.block import Block
 from gateway.errors import CodecError, SpoolError
 from gateway.readings import TagTable
 from gateway.spool import record
+from gateway.spool.database import FAILURES
 from gateway.spool.schema import PAGE
-from gateway.spool.store import FAILURES
 
 _WAIT_S: Final = 5.0
 

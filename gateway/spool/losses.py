@@ -62,7 +62,10 @@ class Ledger:
     def add_block(self, reason: str, block: Block, upstreams: frozenset[str]) -> int:
         """Count a dropped block; losses it told are told again. Returns its readings."""
         if block.events:
-            self._add_events(reason, block, upstreams)
+            self.add_told(block, upstreams)
+            for event in map(json.loads, block.events):
+                if event.get("event") != "loss":
+                    self.add(reason, upstreams, {}, event["time"] * 1_000_000, event["time"] * 1_000_000, events=1)
             return 0
         readings = block.readings
         counts = np.bincount(readings.tag)
@@ -74,15 +77,14 @@ class Ledger:
         """Count a block whose record is damaged: only its row of the database tells about it."""
         self.add("spool_corrupt", upstreams, {NO_TAG: stored.rows}, stored.first_ns, stored.first_ns)
 
-    def _add_events(self, reason: str, block: Block, upstreams: frozenset[str]) -> None:
+    def add_told(self, block: Block, upstreams: frozenset[str]) -> None:
+        """Count the losses that a block of events tells."""
         for event in map(json.loads, block.events):
             if event.get("event") == "loss":
                 tags = dict.fromkeys(event["tags"], 0) | {NO_TAG: event["count"] or 0}
                 times = event["from"] * 1_000_000, event["to"] * 1_000_000
                 unknown, events = event["count"] is None, event.get("events", 0)
                 self.add(event["reason"], upstreams, tags, *times, unknown=unknown, events=events)
-            else:
-                self.add(reason, upstreams, {}, event["time"] * 1_000_000, event["time"] * 1_000_000, events=1)
 
     def take(self) -> Iterator[tuple[frozenset[str], dict[str, object]]]:
         """Every loss as the fields of a `loss` event, and who lost it; the ledger is empty after."""

@@ -5,18 +5,17 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from gateway.errors import SpoolError
-from gateway.spool.recovery import recover
-from gateway.spool.schema import Changes, Opening
-from gateway.spool.store import DamagedError, Store, translated
+from gateway.spool.database import DamagedError, translated
+from gateway.spool.losses import Ledger
+from gateway.spool.recovery import Damage, finish, recover
+from gateway.spool.schema import ALIVE, CLEAN, LEDGER, Changes, Opening
+from gateway.spool.store import Store
 
-ALIVE: Final = "spool.alive"  # UTC ns of the last sign of life
-CLEAN: Final = "spool.clean"  # b"1" after a stop in order
-LEDGER: Final = "spool.losses"
+UNSEEN_NS: Final = 600_000_000_000  # a sign of life comes at least this often
 _LAST: Final = 1 << 62
 
 
@@ -40,36 +39,49 @@ def lock(path: Path) -> int:
     return handle
 
 
-def open_store(store: Store, upstreams: Collection[str], now_ns: int, damage: str = "") -> Opening:
+def open_store(
+    store: Store, upstreams: Collection[str], now_ns: int, damage: str = "", alive_ns: int | None = None
+) -> Opening:
     """Open the file, take over what stands in it, and note that a daemon runs on it. SpoolError.
 
-    A file that turns out damaged, or is known to be so (`damage`), is replaced by what can be saved from it.
+    A file that turns out damaged, or is known to be so (`damage`), is replaced by what can be saved from it. `alive_ns`
+    is given by a daemon that opens it again: whatever came before that is acknowledged, stored or told as lost.
     """
     if not damage:
+        finish(store.path)
         try:
             store.connect()
-            return _begin(store, upstreams, now_ns)
+            return _begin(store, upstreams, now_ns, alive_ns, None)
         except DamagedError as error:
             damage = str(error)
-    found = recover(store, damage)
-    opening = _begin(store, upstreams, now_ns)
-    return replace(opening, damage=found.reason, aside=found.aside, lost=found.lost, lost_from_ns=found.from_ns)
+    found = recover(store, damage, frozenset(upstreams), now_ns)
+    return _begin(store, upstreams, now_ns, alive_ns, found)
 
 
-def _begin(store: Store, upstreams: Collection[str], now_ns: int) -> Opening:
-    clean, alive = recall(store, CLEAN), recall(store, ALIVE)
-    since = int.from_bytes(alive, "little") if clean == b"0" and alive is not None else None
-    ledger = recall(store, LEDGER) or b""
+def _begin(
+    store: Store, upstreams: Collection[str], now_ns: int, alive_ns: int | None, damage: Damage | None
+) -> Opening:
+    ledger = Ledger()
+    ledger.load(store.recall(LEDGER) or b"", frozenset(upstreams))
+    if alive_ns is None:
+        _add_power_cut(store, ledger, frozenset(upstreams), now_ns)
     left = _settle_upstreams(store, upstreams)
-    store.apply(Changes(keep={CLEAN: b"0", ALIVE: now_ns.to_bytes(8, "little")}))
-    return Opening(store.usage(), store.last_outside(), _backlog(store), since, ledger, left=left)
+    alive = (now_ns if alive_ns is None else alive_ns).to_bytes(8, "little", signed=True)
+    kept = ledger.to_json()
+    store.apply(Changes(keep={CLEAN: b"0", ALIVE: alive, LEDGER: kept or None}))
+    opening = Opening(store.usage(), store.last_outside(), _backlog(store), kept, left=left)
+    return opening if damage is None else damage.noted(opening)
 
 
-def recall(store: Store, key: str) -> bytes | None:
-    """A kept value."""
-    with translated():
-        row = store.db.execute("SELECT value FROM kept WHERE key = ?", (key,)).fetchone()
-    return None if row is None else bytes(row[0])
+def _add_power_cut(store: Store, ledger: Ledger, upstreams: frozenset[str], now_ns: int) -> None:
+    """Where the last stop was none in order, what came since the last sign of life may be lost."""
+    alive = store.recall(ALIVE)
+    if store.recall(CLEAN) != b"0" or alive is None:
+        return
+    since = int.from_bytes(alive, "little", signed=True)
+    # A clock that went back doesn't know when it ended, only that the next sign of life never came.
+    until = now_ns if now_ns >= since else since + UNSEEN_NS
+    ledger.add("power", upstreams, {}, since, until, unknown=True)
 
 
 def forget(store: Store, names: Collection[str], last: int | None = None) -> None:

@@ -1,7 +1,8 @@
-"""A damaged database is set aside and what can still be read of it moves into a new one. Blocking, disk's thread only.
+"""What can be read of a damaged database moves into a new one that takes its place. Blocking, disk's thread only.
 
 Pages are read one block at a time by number, so a broken page costs only what stood on it; the CRC of each record
-decides whether the block is whole.
+decides whether the block is whole. The new file is whole, with the loss noted in it, before the old one is set aside:
+a power cut in between only means that it is done again.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from gateway.errors import CodecError, SpoolError
 from gateway.spool import record
-from gateway.spool.store import FAILURES, Store, translated
+from gateway.spool.database import FAILURES, readable, translated
+from gateway.spool.losses import NO_TAG, Ledger
+from gateway.spool.schema import LEDGER, Changes, Opening
+from gateway.spool.store import Store
 
 _FINE_STEPS: Final = 256  # numbers tried one by one behind an unreadable one, before the steps double
 _LAST: Final = 1 << 60
@@ -28,23 +32,63 @@ class Damage:
 
     reason: str
     aside: str
+    lost: int
+    news: bytes  # the loss, as a ledger keeps it
+
+    def noted(self, opening: Opening) -> Opening:
+        """The opening that followed."""
+        return replace(opening, damage=self.reason, aside=self.aside, lost=self.lost, news=self.news)
+
+
+@dataclass(slots=True)
+class _Saved:
     lost: int | None = None  # readings; None: unknown
     from_ns: int = 0  # reading time of the oldest block that was saved, 0 where there was none
 
 
-def recover(store: Store, reason: str) -> Damage:
-    """Set the file aside, open a new one and move what can be read. SpoolError where the disk doesn't let us."""
+def recover(store: Store, reason: str, upstreams: frozenset[str], now_ns: int) -> Damage:
+    """Move what can be read into a new file, set the old one aside. SpoolError where the disk doesn't let us."""
     with suppress(SpoolError):
         store.close()
-    aside = set_aside(store.path, "newer" if "later release" in reason else "damaged")
-    shift, store.shift = store.shift, 0
-    store.connect()
-    lost, from_ns = _move(aside, store)
+    fresh = Store(_fresh(store.path), store.ballast)
     with translated():
-        (last,) = store.db.execute("SELECT coalesce(max(seq), 0) FROM block").fetchone()
-    store.shift = last if shift is None else shift
-    store.reload()
-    return Damage(reason, str(aside), lost, from_ns)
+        _clear(fresh.path)
+    with closing(fresh):
+        fresh.connect()
+        saved, news, ledger = _move(store.path, fresh), Ledger(), Ledger()
+        if saved.lost != 0:
+            tags, since = {NO_TAG: saved.lost or 0}, saved.from_ns or now_ns
+            news.add("spool_corrupt", upstreams, tags, since, now_ns, unknown=saved.lost is None)
+        for part in (fresh.recall(LEDGER) or b"", news.to_json()):
+            ledger.load(part, upstreams)
+        fresh.apply(Changes(keep={LEDGER: ledger.to_json() or None}))
+        last = fresh.last_outside()
+        fresh.checkpoint()
+    aside = set_aside(store.path, "newer" if "later release" in reason else "damaged")
+    finish(store.path)
+    store.shift = last if store.shift is None else store.shift
+    store.connect()
+    return Damage(reason, str(aside), saved.lost or 0, news.to_json())
+
+
+def _fresh(path: Path) -> Path:
+    return path.with_name(path.name + ".fresh")
+
+
+def finish(path: Path) -> None:
+    """The new file takes the place of the one that was set aside, also after a power cut in between. SpoolError."""
+    fresh = _fresh(path)
+    with translated():
+        if not path.exists() and fresh.exists():
+            for rest in ("-wal", "-shm"):
+                path.with_name(path.name + rest).unlink(missing_ok=True)
+            fresh.rename(path)
+        _clear(fresh)
+
+
+def _clear(fresh: Path) -> None:
+    for rest in fresh.parent.glob(f"{fresh.name}*"):
+        rest.unlink()
 
 
 def set_aside(path: Path, word: str) -> Path:
@@ -58,47 +102,48 @@ def set_aside(path: Path, word: str) -> Path:
     with translated():
         for old in path.parent.glob(f"{path.name}.damaged-*"):
             old.unlink()
-        path.rename(aside)
+        path.rename(aside)  # first: without its log it would be read again as something older
         log = path.with_name(path.name + "-wal")
         if log.exists():
             log.rename(aside.with_name(aside.name + "-wal"))
-        path.with_name(path.name + "-shm").unlink(missing_ok=True)
     return aside
 
 
-def _move(aside: Path, store: Store) -> tuple[int | None, int]:
+def _move(old_file: Path, store: Store) -> _Saved:
     try:
-        old = sqlite3.connect(aside, isolation_level=None)
-        old.text_factory = store.db.text_factory
+        old = sqlite3.connect(old_file, isolation_level=None)
+        old.text_factory = readable
     except FAILURES:
-        return None, 0
+        return _Saved()
     with closing(old):
         with translated():
             store.db.execute("BEGIN IMMEDIATE")
-        for table in ("upstream", "dictionary", "context", "kept"):
-            _copy(old, store.db, table)
+        known = [_copy(old, store.db, table) for table in ("upstream", "dictionary", "context", "kept")]
         store.reload()
-        saved, from_ns = 0, 0
+        read, from_ns = 0, 0
         for row in _blocks(old):
             if _whole(store, row):
                 with translated():
                     store.db.execute("INSERT OR IGNORE INTO block VALUES(?, ?, ?, ?, ?, ?)", row)
-                saved += row[1]
+                read += row[1]
                 from_ns = min(from_ns or row[2], row[2])
         expected = _deliveries(old, store.db)
         with translated():
             store.db.execute("COMMIT")
-    return (None if expected is None else max(0, expected - saved)), from_ns
+    # Without the kept values nobody knows what was told as lost, or whether the last stop was in order.
+    return _Saved(None if expected is None or not known[-1] else max(0, expected - read), from_ns)
 
 
-def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> None:
+def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> bool:
+    """Copy a small table as far as it can be read; whether that is all of it."""
     try:
         for row in old.execute(f"SELECT * FROM {table}"):  # noqa: S608  # our own table names
             places = ",".join("?" * len(row))
             with translated():
                 new.execute(f"INSERT OR IGNORE INTO {table} VALUES({places})", row)
     except FAILURES:
-        return
+        return False
+    return True
 
 
 def _blocks(old: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:

@@ -5,6 +5,7 @@ Blocks on their way to an upstream are spared as long as others can go: they may
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from gateway.block import Block
@@ -34,6 +35,11 @@ class Room:
         self._thinned = FIRST  # where thinning goes on
         self._thinned_front = FIRST  # the same in memory
 
+    @property
+    def age_every(self) -> float:
+        """Seconds between two looks for what is too old."""
+        return min(60.0, self._stock.settings.max_age / 10)
+
     def for_events(self) -> bool:
         """Whether `loss` events may be made now: with drop-newest they would pile up on a full spool."""
         settings = self._stock.settings
@@ -46,8 +52,8 @@ class Room:
             return []
         self.end_old_front()
         stock = self._stock
-        found = await self._keeper.oldest(PIECE_BYTES, FIRST, stock.offered() | stock.doomed, limit)
-        return self._lose([stored for stored in found if stored.first_ns >= SANE_NS], "spool_age")
+        found = await self._keeper.oldest(PIECE_BYTES, FIRST, stock.offered() | stock.doomed, (SANE_NS, limit))
+        return self._lose(found, "spool_age")
 
     def end_old_front(self) -> None:
         """Drop the blocks in memory that `max_age` ends."""
@@ -76,7 +82,7 @@ class Room:
             self._refuse(inserts)
             return [], []
         size, gone, again = max(missing, self._piece), list[Stored](), list[Insert]()
-        if settings.when_full == "thin":
+        if settings.when_full == "thin" and not self._keeper.full:  # storing again what stays takes room too
             gone, again, freed = await self._thin(2 * size)
             missing -= freed
         if missing > 0:
@@ -129,7 +135,8 @@ class Room:
             self._stock.lose("spool_full", stored.seq, goes, pending)
             freed += stored.size
             if len(stays.readings):
-                again.append(Insert(stored.seq, stays, pending, record.encode(stays), stored.level + 1))
+                data, less = record.encode(stays), len(goes.readings)
+                again.append(Insert(stored.seq, stays, pending, data, stored.level + 1, less))
                 freed -= again[-1].size
             else:
                 gone.append(stored)
@@ -171,13 +178,21 @@ class Room:
             if len(goes.readings):
                 self._stock.lose("spool_full", entry.seq, goes, entry.pending)
 
-    def lose_damaged(self, stored: Stored, pending: frozenset[str]) -> None:
-        """Count a damaged record; `pending` are those who came across it."""
+    def give_up(self) -> None:
+        """Count what is left in memory as lost."""
+        for entry in list(self._stock.front):
+            self._lose_entry(entry, "spool_full")
+
+    def lose_damaged(self, stored: Stored) -> Stored:
+        """Count a damaged record as lost to all who still need it; returns it with those."""
         stock = self._stock
-        stock.ledger.add_damaged(stored, pending)
-        stock.counters.lost["spool_corrupt"] += stored.rows
-        for name in pending & stock.everybody:
-            stock.deliveries[name].backlog -= stored.rows
+        pending = stock.still_needed(stored.seq, stored.pending)
+        if pending:
+            stock.ledger.add_damaged(stored, pending)
+            stock.counters.lost["spool_corrupt"] += stored.rows
+        for name in pending:
+            stock.deliveries[name].damaged(stored.seq, stored.rows)
+        return replace(stored, pending=pending)
 
     def _lose(self, victims: list[Stored], reason: str, *, spare: bool = True) -> list[Stored]:
         offered = self._stock.offered() if spare else frozenset[int]()
@@ -185,7 +200,7 @@ class Room:
         for stored in found:
             pending = self._stock.still_needed(stored.seq, stored.pending)
             if stored.block is None:
-                self.lose_damaged(stored, pending)
+                self.lose_damaged(stored)
             elif pending:
                 self._stock.lose(reason, stored.seq, stored.block, pending)
         return found

@@ -17,6 +17,9 @@ from typing import Final
 from gateway.block import Block
 
 VERSION: Final = 1
+ALIVE: Final = "spool.alive"  # kept: UTC ns up to which everything is acknowledged, stored or told as lost
+CLEAN: Final = "spool.clean"  # kept: b"1" after a stop in order
+LEDGER: Final = "spool.losses"  # kept: losses that no event in the file tells
 PAGE: Final = 4096
 PRAGMAS: Final = (
     f"PRAGMA page_size={PAGE}",
@@ -61,6 +64,7 @@ class Insert:
     pending: frozenset[str]
     data: bytes  # its record
     level: int = 0
+    less: int = 0  # readings that went when it was thinned
 
     @property
     def size(self) -> int:
@@ -80,6 +84,7 @@ class Changes:
     keep: Mapping[str, bytes | None] = field(default_factory=dict)  # None: forget the key
     until: Mapping[str, int] = field(default_factory=dict)  # UTC ns when a kept key may go; others stay for good
     expired_ns: int = 0  # kept keys that ran out before this go
+    untold: bytes = b""  # the ledger before `insert` told of it, for a device where that doesn't fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +103,9 @@ class Opening:
     usage: Usage
     last_seq: int  # 0 where it is empty
     backlog: Mapping[str, int]  # readings by upstream
-    unclean_since_ns: int | None  # the last sign of life, where the last stop was none
-    ledger: bytes  # losses that were counted but not yet told
+    ledger: bytes  # losses that are to be told, as they stand in the file now
+    news: bytes = b""  # those of them that came with the damage
     damage: str = ""  # what was wrong with the file; empty where nothing was
     aside: str = ""  # where the damaged file went
-    lost: int | None = 0  # readings that could not be saved from it; None: unknown
-    lost_from_ns: int = 0
+    lost: int = 0  # readings known to have stood in it that could not be saved
     left: Mapping[str, int] = field(default_factory=dict)  # readings dropped with upstreams that nobody took over from

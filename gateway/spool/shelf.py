@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from gateway.spool.commit import Committer
 from gateway.spool.delivery import FIRST
 from gateway.spool.front import Front
 from gateway.spool.keeper import Keeper
 from gateway.spool.losses import Unsettled
 from gateway.spool.schema import Stored
 from gateway.spool.stock import Stock
-from gateway.spool.writer import Writer
 
 
 class DiskShelf:
     """Implements `delivery.Shelf`."""
 
-    def __init__(self, stock: Stock, keeper: Keeper, writer: Writer) -> None:
+    def __init__(self, stock: Stock, keeper: Keeper, committer: Committer) -> None:
         self.front: Front = stock.front
         self.doomed: set[int] = stock.doomed
         self._stock = stock
         self._keeper = keeper
-        self._writer = writer
+        self._committer = committer
 
     @property
     def newest(self) -> int:
@@ -36,7 +36,7 @@ class DiskShelf:
         found = await self._keeper.read(upstream, after, last)
         for stored in found:
             if stored.block is None and not stored.newer:
-                self._writer.damaged(stored, upstream)
+                self._committer.damaged(stored)
         return found
 
     def acknowledged(self, upstream: str, seq: int) -> None:
@@ -46,7 +46,7 @@ class DiskShelf:
             self._stock.release(entry, upstream)
         if entry is None or entry.storing:
             self._stock.changed.set()
-        self._writer.count()
+        self._stock.count(self._keeper.usage)
 
     def not_delivered(self, upstream: str, seq: int, found: Unsettled) -> None:
         """A block that was dropped on its way to the upstream never came: it is lost."""

@@ -28,6 +28,7 @@ from gateway.spool.opening import InUseError
 from gateway.spool.settings import SpoolSettings
 from gateway.spool.shelf import DiskShelf
 from gateway.spool.stock import Stock, Told
+from gateway.spool.values import Values
 from gateway.spool.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -57,8 +58,9 @@ class Spool:
         self.boot = boot or secrets.token_hex(3)
         self._stock = Stock(settings, gateway, table, clock, counters, self.boot, told)
         self._keeper = Keeper(settings.place(gateway), counters)
-        self._writer = Writer(self._stock, self._keeper)
-        self._shelf = DiskShelf(self._stock, self._keeper, self._writer)
+        self._values = Values(clock, self._keeper)
+        self._writer = Writer(self._stock, self._keeper, self._values)
+        self._shelf = DiskShelf(self._stock, self._keeper, self._writer.committer)
         self._opened = asyncio.Event()
         self._signs = 0
         for name in upstreams:
@@ -79,8 +81,8 @@ class Spool:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.commit()
-        await self._keeper.close(self._stock.clock.now_ns())
+        self.seal()
+        await self._writer.close()
 
     # in
 
@@ -141,7 +143,7 @@ class Spool:
             log.warning("spool: upstream %s left: %d readings it had not acknowledged go", upstream, delivery.backlog)
         for entry in list(self._stock.front):
             self._stock.release(entry, upstream)
-        self._writer.forget(upstream)
+        self._writer.committer.forget(upstream)
 
     # values of other stages
 
@@ -150,11 +152,11 @@ class Spool:
 
         With `until_ns` (UTC) it may be forgotten after that time.
         """
-        await self._writer.remember(key, value, until_ns)
+        await self._values.remember(key, value, until_ns)
 
     async def recall(self, key: str) -> bytes | None:
         """A value that was kept; None where there is none or the disk can't be read."""
-        return await self._writer.recall(key)
+        return await self._values.recall(key)
 
     # time
 

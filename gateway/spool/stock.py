@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Final
 
 from gateway.block import Block
@@ -14,6 +14,7 @@ from gateway.runtime.counters import SpoolCounters
 from gateway.spool.delivery import UpstreamDelivery
 from gateway.spool.front import Entry, Front
 from gateway.spool.losses import NO_TAG, Ledger, Unsettled
+from gateway.spool.schema import Usage
 from gateway.spool.segment import Segment
 from gateway.spool.settings import SpoolSettings
 
@@ -90,6 +91,12 @@ class Stock:
         found = self.deliveries
         return frozenset(name for name in pending if name in found and seq not in found[name].acked)
 
+    def count(self, usage: Usage) -> None:
+        """Bring the counters up to date."""
+        self.counters.memory_bytes = self.front.bytes
+        self.counters.disk_bytes = usage.bytes
+        self.counters.blocks = len(self.front) + usage.blocks
+
     # what was lost
 
     def lose(self, reason: str, seq: int, block: Block, pending: frozenset[str]) -> None:
@@ -117,16 +124,29 @@ class Stock:
         self.deliveries[upstream].dropped(seq, found.block.id, rows)
         self.changed.set()
 
-    def kept_losses(self) -> bytes:
-        """The ledger for the disk: a start that follows knows no acknowledgement of what was dropped on its way."""
+    def untold_losses(self, stored: Container[int] = ()) -> bytes:
+        """The ledger for the disk: every loss of which no event stands there once the blocks `stored` do.
+
+        What was dropped on its way is among them: a start that follows knows no acknowledgement of it.
+        """
         unsettled = [(name, found) for name, d in self.deliveries.items() for found in d.unsettled.values()]
-        if not unsettled:
+        telling = [entry for entry in self.front if entry.block.events and entry.seq not in stored]
+        if not unsettled and not telling:
             return self.ledger.to_json()
         kept = Ledger()
         kept.load(self.ledger.to_json(), self.everybody)
         for name, found in unsettled:
             kept.add_block(found.reason, found.block, frozenset({name}))
+        for entry in telling:
+            kept.add_told(entry.block, entry.pending)
         return kept.to_json()
+
+    def saved_until_ns(self, stored: Container[int] = ()) -> int:
+        """UTC of the oldest arrival that is neither acknowledged nor on disk once the blocks `stored` are; else now."""
+        now, since = self.now(), self.segment.since
+        waiting = [entry.arrived for entry in self.front if entry.seq not in stored]
+        oldest = min(waiting, default=now) if since is None else min([*waiting, since])
+        return self.clock.now_ns() - int((now - oldest) * 1e9)
 
     def lose_readings(self, reason: str, tags: Iterable[str], from_ns: int, to_ns: int, count: int | None) -> None:
         """Count readings that never came to be a block; None where nobody knows how many."""

@@ -1,4 +1,4 @@
-"""The spool's database: plain blocking calls for the disk's thread. Foreign errors become SpoolError here.
+"""Blocks in the spool's database: plain blocking calls for the disk's thread.
 
 Sequence numbers outside count from 1 in each start of the daemon, blocks of earlier starts have numbers below 1; so
 they are known before the file is. Inside they are shifted by the highest number found when it was first opened.
@@ -6,7 +6,6 @@ they are known before the file is. Inside they are shifted by the highest number
 
 from __future__ import annotations
 
-import errno
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,94 +14,41 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.block import Block
-from gateway.errors import CodecError, SpoolError
+from gateway.errors import CodecError
 from gateway.readings import TagTable
 from gateway.spool import record
 from gateway.spool.ballast import Ballast
-from gateway.spool.schema import PAGE, PRAGMAS, TABLES, VERSION, Changes, Insert, Stored, Usage
+from gateway.spool.database import Database, FullError, translated
+from gateway.spool.schema import LEDGER, Changes, Insert, Stored, Usage
 
 READ_BLOCKS: Final = 256
 READ_ROWS: Final = 20_000
 _COLUMNS: Final = "b.seq, b.rows, b.first_ns, b.level, b.context, b.data"
-FAILURES: Final = (sqlite3.Error, OSError, UnicodeDecodeError, OverflowError)  # all that sqlite3 was seen to raise
-_UNREADABLE: Final = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
 
 
-def _text(stored: bytes) -> str:
-    return stored.decode(errors="replace")  # a flipped bit must not make a whole row unreadable
+class Store(Database):
+    """The blocks of one file, and who still needs them."""
 
-
-class DamagedError(SpoolError):
-    """The file is no database or its pages contradict each other: set it aside, save what can be read."""
-
-
-class FullError(SpoolError):
-    """No space left on the device."""
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Foreign errors as ours, named by what the caller does."""
-    try:
-        yield
-    except FAILURES as error:
-        extended = getattr(error, "sqlite_errorcode", 0)
-        code = extended & 0xFF
-        if code == sqlite3.SQLITE_FULL or getattr(error, "errno", 0) in {errno.ENOSPC, errno.EDQUOT}:
-            raise FullError("no space left on the device") from error
-        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} or extended in _UNREADABLE:
-            raise DamagedError(f"damaged: {error}") from error
-        raise SpoolError(str(error) or type(error).__name__) from error
-
-
-class Store:
-    """One connection to one file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, ballast: Ballast | None = None) -> None:
+        super().__init__(path, ballast)
         self.shift: int | None = None  # number inside = number outside + shift
-        self._ballast = Ballast(path.with_name(path.name + ".ballast"))
-        self._db: sqlite3.Connection | None = None
         self._blocks = 0
         self._upstreams: dict[str, int] = {}
         self._committed: dict[str, int] = {}
         self._contexts: dict[tuple[str, str], int] = {}
         self._known: dict[int, record.Context] = {}
 
-    @property
-    def db(self) -> sqlite3.Connection:
-        """The connection; SpoolError where it is closed."""
-        if self._db is None:
-            raise SpoolError("the database is not open")
-        return self._db
-
-    def connect(self) -> int:
-        """Open or make the file; returns the highest number inside. SpoolError, DamagedError."""
-        with translated():
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self._ballast.exists() and self.path.is_file() and self.path.stat().st_size == 0:
-                raise DamagedError("damaged: cut to nothing")
-            self._db = db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-            db.text_factory = _text
-            for pragma in PRAGMAS:
-                db.execute(pragma)
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version > VERSION:
-                raise DamagedError(f"written by a later release (version {version})")
-            db.execute("BEGIN IMMEDIATE")
-            for table in TABLES:
-                db.execute(table)
-            db.execute(f"PRAGMA user_version={VERSION}")
-            db.execute("COMMIT")
-            last: int = db.execute("SELECT coalesce(max(seq), 0) FROM block").fetchone()[0]
-            if last == 0:
+    def connect(self) -> None:
+        """See `Database.connect`."""
+        super().connect()
+        last = self._last()
+        if last == 0:
+            with self.transaction() as db:
                 db.execute("DELETE FROM context")
                 db.execute("DELETE FROM dictionary")
-            self._ballast.restore()
-            self.reload()
-            if self.shift is None:
-                self.shift = last
-            return last
+        self.reload()
+        if self.shift is None:
+            self.shift = last
 
     def reload(self) -> None:
         """Read the small tables again."""
@@ -111,17 +57,18 @@ class Store:
             self._forget_uncommitted()
             (self._blocks,) = self.db.execute("SELECT count(DISTINCT seq) FROM delivery").fetchone()
 
-    def close(self) -> None:
-        """Close the connection, whatever state it is in."""
-        if self._db is not None:
-            with translated():
-                self._db.close()
-        self._db = None
+    def _last(self) -> int:
+        with translated():
+            last: int = self.db.execute("SELECT coalesce(max(seq), 0) FROM block").fetchone()[0]
+        return last
 
     # reading
 
     def read(self, upstream: str, after: int, last: int) -> list[Stored]:
-        """The next unacknowledged blocks of an upstream with after < seq <= last; empty where there is none."""
+        """The next unacknowledged blocks of an upstream with after < seq <= last; empty where there is none.
+
+        Who else needs a block is looked up only where it is damaged.
+        """
         key, shift = self._upstreams.get(upstream), self.shift or 0
         if key is None:
             return []
@@ -133,29 +80,36 @@ class Store:
             cursor = self.db.execute(query, (key, after + shift, last + shift, READ_BLOCKS))
             found, rows = [], 0
             for row in cursor:
-                found.append(self._stored(row))
-                rows += found[-1].rows
+                stored = self._stored(row)
+                if stored.block is None:
+                    stored = replace(stored, pending=self._needed_by(row[0]))
+                found.append(stored)
+                rows += stored.rows
                 if rows >= READ_ROWS:
                     break
             return found
 
-    def oldest(self, size: int, after: int, protected: frozenset[int], before_ns: int | None = None) -> list[Stored]:
+    def oldest(
+        self, size: int, after: int, protected: frozenset[int], between_ns: tuple[int, int] | None = None
+    ) -> list[Stored]:
         """The oldest blocks with seq > after, together at least `size` bytes, without the protected ones.
 
-        With `before_ns` it stops at the first block whose oldest reading is younger.
+        With `between_ns` only those whose oldest reading lies there, up to the first one that is younger.
         """
         shift = self.shift or 0
         query = f"SELECT {_COLUMNS} FROM block b WHERE b.seq > ? ORDER BY b.seq"  # noqa: S608  # constants only
         found, total = [], 0
         with translated():
             for row in self.db.execute(query, (after + shift,)):
+                if row[0] - shift in protected:
+                    continue
                 stored = self._stored(row, self._needed_by(row[0]))
-                if before_ns is not None and stored.first_ns >= before_ns:
+                if between_ns is not None and stored.first_ns >= between_ns[1]:
                     break
-                if stored.seq in protected or stored.newer:
+                if stored.newer or (between_ns is not None and stored.first_ns < between_ns[0]):
                     continue
                 found.append(stored)
-                total += found[-1].size
+                total += stored.size
                 if total >= size:
                     break
         return found
@@ -197,20 +151,23 @@ class Store:
     # writing
 
     def apply(self, changes: Changes) -> Usage:
-        """Make the changes in one transaction. FullError: nothing came, but what goes without a substitute is gone."""
+        """Make the changes in one transaction. FullError: no block came, but what goes without a substitute is gone."""
         try:
             self._transact(changes)
         except FullError:
-            if not (changes.delete or changes.acked):
+            comes = bool(changes.insert or changes.rewrite)
+            if comes and not (changes.delete or changes.acked):
                 raise
             # Deleting and the checkpoint need space too: the ballast gives it, and what comes must not use it up.
-            self._ballast.release()
+            self.ballast.release()
             try:
-                self._transact(replace(changes, rewrite=(), insert=(), keep={}))
+                keep = {LEDGER: changes.untold or None} if comes else changes.keep
+                self._transact(replace(changes, rewrite=(), insert=(), keep=keep))
                 self.checkpoint()
             finally:
-                self._ballast.restore()
-            self._transact(replace(changes, delete=(), acked={}))
+                self.ballast.restore()
+            if comes:
+                self._transact(replace(changes, delete=(), acked={}))
         return self.usage()
 
     def _transact(self, changes: Changes) -> None:
@@ -233,19 +190,14 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing; on the disk when it is left without an error."""
-        with translated():
-            db = self.db
-            db.execute("BEGIN IMMEDIATE")
-            try:
+        """See `Database.transaction`; what is remembered of the small tables follows it."""
+        try:
+            with super().transaction() as db:
                 yield db
-                db.execute("COMMIT")
-            except FAILURES:
-                self._forget_uncommitted()
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
-            self._committed = dict(self._upstreams)
+        except BaseException:
+            self._forget_uncommitted()
+            raise
+        self._committed = dict(self._upstreams)
 
     def _forget_uncommitted(self) -> None:
         self._contexts.clear()
@@ -303,22 +255,12 @@ class Store:
     # size
 
     def usage(self) -> Usage:
-        """Real bytes in use, and the oldest block of each upstream."""
+        """Bytes in use, and the oldest block of each upstream."""
         query = "SELECT b.first_ns FROM delivery d JOIN block b USING(seq) WHERE d.upstream = ? ORDER BY d.seq LIMIT 1"
         with translated():
-            db = self.db
-            (pages,) = db.execute("PRAGMA page_count").fetchone()
-            (free,) = db.execute("PRAGMA freelist_count").fetchone()
-            oldest = {name: db.execute(query, (key,)).fetchone() for name, key in self._upstreams.items()}
-        return Usage((pages - free) * PAGE, self._blocks, {n: row[0] for n, row in oldest.items() if row is not None})
+            oldest = {name: self.db.execute(query, (key,)).fetchone() for name, key in self._upstreams.items()}
+        return Usage(self.bytes_used(), self._blocks, {n: row[0] for n, row in oldest.items() if row is not None})
 
     def last_outside(self) -> int:
         """The highest number in the file, counted as outside."""
-        with translated():
-            last: int = self.db.execute("SELECT coalesce(max(seq), 0) FROM block").fetchone()[0]
-        return last - (self.shift or 0)
-
-    def checkpoint(self) -> None:
-        """Move the log into the file and cut it to nothing: a flipped bit in the log costs all later commits."""
-        with translated():
-            self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return self._last() - (self.shift or 0)

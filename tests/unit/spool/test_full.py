@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from gateway.runtime.counters import SpoolCounters
+from gateway.spool.database import FullError
 from gateway.spool.schema import Changes
-from gateway.spool.store import FullError, Store
+from gateway.spool.store import Store
 from tests.fakes.spool import START_NS, TABLE, crash, drain, events_of, fill, make, noise, readings, take, values_of
 
 
@@ -122,9 +123,9 @@ async def test_a_crash_between_counting_and_telling_forgets_no_loss(tmp_path: Pa
         spool.append(readings(noise(2500, number)))
         total += 2500
         spool.seal()
-        await spool._writer.commit(old_only=False)
+        await spool._writer.commit()
     spool._stock.ledger.add("spool_full", frozenset({"plant"}), {"press.t1": 7}, START_NS, START_NS)
-    await spool._writer._write([], 0.0)  # the ledger alone
+    await spool._writer.committer._write([], 0.0, alive=True)  # the ledger alone
     await crash(spool)
     async with make(tmp_path / "s.db") as again:
         await again.commit()

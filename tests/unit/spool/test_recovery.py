@@ -13,9 +13,10 @@ import pytest
 from gateway.block import Block, BlockId
 from gateway.runtime.counters import SpoolCounters
 from gateway.spool import record
+from gateway.spool.database import translated
 from gateway.spool.opening import open_store
 from gateway.spool.schema import Changes, Insert
-from gateway.spool.store import Store, translated
+from gateway.spool.store import Store
 from tests.fakes.spool import START_NS, TABLE, HandClock, crash, drain, events_of, make, readings, values_of
 
 BLOCKS = 12
@@ -222,7 +223,7 @@ async def test_damage_found_while_running_is_recovered(tmp_path: Path, monkeypat
             spool.append(readings([3.0]))
             await spool.commit()
         assert "damaged" in counters.error
-        await spool._writer._reopen()
+        await spool._writer.reopen()
         assert counters.error == ""
         await spool.commit()
         assert values_of(await drain(spool.delivery("plant"), spool)) == [1.0, 2.0, 3.0]
@@ -239,7 +240,7 @@ async def test_an_unwritable_place_keeps_all_in_memory_until_it_can_be_written(t
         assert await spool.recall("bdSeq") == b"\x01"
         assert values_of(await drain(spool.delivery("plant"), spool, acknowledge=False)) == [1.0]
         (tmp_path / "state").unlink()
-        await spool._writer._reopen()
+        await spool._writer.reopen()
         await spool.commit()
         assert counters.error == ""
         assert counters.committed == 1
@@ -260,7 +261,7 @@ async def test_a_late_disk_puts_its_old_blocks_before_the_new_ones(tmp_path: Pat
             spool.seal()
         (tmp_path / "state").unlink()
         (tmp_path / "away").rename(tmp_path / "state")
-        await spool._writer._reopen()
+        await spool._writer.reopen()
         await spool.commit()
         spool.append(readings([4.0]))
         spool.seal()

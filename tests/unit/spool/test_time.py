@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from gateway.readings import Quality
 from tests.fakes.spool import START_NS, HandClock, drain, events_of, make, noise, readings, take, values_of
 
@@ -17,7 +19,7 @@ async def test_old_blocks_are_dropped_and_told(tmp_path: Path) -> None:
         spool.append(readings([3.0], hand.wall_ns))
         await spool.commit()
         hand.pass_time(1000)
-        spool._writer._times.aged = -1e9
+        spool._writer.committer.aged = -1e9
         await spool.commit()
         found = await drain(spool.delivery("plant"), spool)
         assert values_of(found) == [3.0]
@@ -31,9 +33,28 @@ async def test_nothing_is_too_old_while_the_clock_is_not_right(tmp_path: Path) -
         spool.append(readings([1.0], hand.wall_ns))
         await spool.commit()
         hand.pass_time(90_000)
-        spool._writer._times.aged = -1e9
+        spool._writer.committer.aged = -1e9
         await spool.commit()
         assert values_of(await drain(spool.delivery("plant"), spool)) == [1.0]
+
+
+async def test_blocks_from_before_the_clock_was_set_do_not_hold_up_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows how old they are, so they stay."""
+    monkeypatch.setattr("gateway.spool.room.PIECE_BYTES", 1)
+    hand = HandClock()
+    async with make(tmp_path / "s.db", clock=hand.clock, max_age="1h") as spool:
+        spool.append(readings([1.0], 10**9))
+        await spool.commit()
+        spool.append(readings([2.0], hand.wall_ns))
+        await spool.commit()
+        hand.pass_time(90_000)
+        spool._writer.committer.aged = -1e9
+        await spool.commit()
+        found = await drain(spool.delivery("plant"), spool)
+        assert values_of(found) == [1.0]
+        assert [(loss["reason"], loss["count"]) for loss in events_of(found)] == [("spool_age", 1)]
 
 
 async def test_many_old_blocks_go_piece_by_piece(tmp_path: Path) -> None:
@@ -43,7 +64,7 @@ async def test_many_old_blocks_go_piece_by_piece(tmp_path: Path) -> None:
             spool.append(readings(noise(2500, number), hand.wall_ns))
             await spool.commit()
         hand.pass_time(90_000)
-        spool._writer._times.aged = -1e9
+        spool._writer.committer.aged = -1e9
         rounds = 0
         while spool._stock.counters.lost["spool_age"] < 60 * 2500:
             await spool.commit()

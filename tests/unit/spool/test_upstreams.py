@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.runtime.counters import SpoolCounters
+from gateway.spool.schema import Changes
 from tests.fakes.spool import drain, events_of, make, noise, readings, take, values_of
 
 
@@ -62,10 +63,31 @@ async def test_what_a_forgotten_upstream_had_not_acknowledged_is_told_in_the_log
         spool.seal()
         spool.forget("cloud")
         assert "upstream cloud left: 3 readings it had not acknowledged go" in caplog.text
-        await spool._writer.commit(old_only=True)
+        await spool._writer.commit(everything=False)
         assert counters.blocks == 1  # in memory, for plant
         found = await drain(plant, spool)
         assert (values_of(found), events_of(found)) == ([3.0], [])
+
+
+async def test_an_upstream_that_leaves_while_its_block_is_being_stored_pins_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counters = SpoolCounters()
+    async with make(tmp_path / "s.db", ("plant", "cloud"), counters=counters) as spool:
+        apply = spool._keeper.apply
+
+        async def slow(changes: Changes) -> None:
+            if changes.insert:
+                spool.forget("cloud")
+            await apply(changes)
+
+        spool.append(readings([1.0]))
+        spool.seal()
+        monkeypatch.setattr(spool._keeper, "apply", slow)
+        await spool.commit()
+        await drain(spool.delivery("plant"), spool)
+        await spool.commit()
+        assert counters.blocks == 0
 
 
 async def test_an_upstream_of_the_same_name_starts_anew_after_forgetting(tmp_path: Path) -> None:
