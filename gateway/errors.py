@@ -58,8 +58,12 @@ class CodecError(GatewayError):
 
 
 class WriteError(GatewayError):
-    """A write was not done; `status` is one of wire.md's words (denied, timeout, failed, ...)."""
+    """A write was not done; `status` is one of wire.md's words (denied, timeout, failed, ...).
 
-    def __init__(self, status: str, message: str = "") -> None:
+    `readback` is the engineering value the device holds instead, where it was read.
+    """
+
+    def __init__(self, status: str, message: str = "", *, readback: float | str | None = None) -> None:
         super().__init__(message or status)
         self.status = status
+        self.readback = readback

@@ -62,6 +62,7 @@ class Audit(Protocol):
 class _Bucket:
     tokens: float
     at: float
+    empty: bool = False  # it ran dry and isn't half full again
 
 
 class Executor:
@@ -145,30 +146,35 @@ class Executor:
         result: Result = {"tag": write.tag}
         try:
             index, value = allowed(self._table, write)
-            tag = self._table[index]
-            if not self._has_token(write.tag):
-                log.warning("write to %s refused: more than %g a second", write.tag, RATE_PER_S)
-                raise WriteError("denied")
+            self._take_token(write.tag)
+        except WriteError as error:
+            return {**result, "status": error.status}
+        tag = self._table[index]
+        try:
             async with asyncio.timeout(WRITE_TIMEOUT_S):
                 readback = await self._write(index, value)
         except WriteError as error:
-            result["status"] = error.status
+            log.warning("write to %s: %s", write.tag, error)
+            found = {} if error.readback is None else {"readback": shown(tag, error.readback)}
+            return {**result, "status": error.status, **found}
         except TimeoutError:
-            result["status"] = "timeout"
-        else:
-            result["status"] = "ok" if same(tag, value, readback) else "mismatch"
-            result["readback"] = shown(tag, readback)
-        return result
+            return {**result, "status": "timeout"}
+        status = "ok" if same(tag, value, readback) else "mismatch"
+        return {**result, "status": status, "readback": shown(tag, readback)}
 
-    def _has_token(self, tag: str) -> bool:
+    def _take_token(self, tag: str) -> None:
+        """WriteError where the tag is written too often; said once for each time it comes to that."""
         now = asyncio.get_running_loop().time()
         bucket = self._rates.setdefault(tag, _Bucket(BURST, now))
-        bucket.tokens = min(BURST, bucket.tokens + (now - bucket.at) * RATE_PER_S) - 1.0
+        bucket.tokens = min(BURST, bucket.tokens + (now - bucket.at) * RATE_PER_S)
         bucket.at = now
-        if bucket.tokens < 0:
-            bucket.tokens += 1.0
-            return False
-        return True
+        if bucket.tokens < 1.0:
+            if not bucket.empty:
+                log.warning("writes to %s are refused: more than %g a second", tag, RATE_PER_S)
+            bucket.empty = True
+            raise WriteError("denied")
+        bucket.tokens -= 1.0
+        bucket.empty = bucket.empty and bucket.tokens < BURST / 2
 
     async def _close(self, wanted: Request, source: str, results: list[Result]) -> None:
         sealed = await self._record("result", {"source": source, "id": wanted.id, "results": results})

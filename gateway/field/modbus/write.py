@@ -68,7 +68,7 @@ class Writer:
         value = float(readings.value[0])
         result = readings.texts.get(int(value), value) if readings.texts else value
         if any((got ^ meant) & bits for got, meant, bits in zip(data, wanted, mask, strict=True)):
-            raise WriteError("mismatch", f"{place.name}: the device holds {result} now")
+            raise WriteError("mismatch", f"{place.name}: the device holds {result} now", readback=result)
         return result
 
     async def _send(self, data: bytes) -> bytes:

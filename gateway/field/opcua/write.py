@@ -98,5 +98,5 @@ def _read_back(tag: Tag, kind: ua.VariantType, wanted: Any, got: Any) -> float |
     else:
         raise WriteError("failed", f"{tag.full_name}: no number comes back")
     if got != wanted:
-        raise WriteError("mismatch", f"{tag.full_name}: the server holds {result} now")
+        raise WriteError("mismatch", f"{tag.full_name}: the server holds {result} now", readback=result)
     return result

@@ -125,7 +125,7 @@ class S7Station:
         result = texts.get(int(number), "") if settings.type == "string" else engineering(tag, number)
         same = number == float(data[0]) if settings.type == "bool" else back[: len(data)] == data
         if not same:
-            raise WriteError("mismatch", f"{tag.full_name}: the PLC holds {result} now")
+            raise WriteError("mismatch", f"{tag.full_name}: the PLC holds {result} now", readback=result)
         return result
 
 

@@ -58,6 +58,14 @@ async def test_another_value_read_back_is_a_mismatch() -> None:
     assert answer["results"] == [{"tag": "press.setpoint", "status": "mismatch", "readback": 899}]
 
 
+async def test_what_the_device_holds_instead_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    plant = Plant()
+    plant.errors["press.setpoint"] = WriteError("mismatch", "setpoint: the device holds 5.0 now", readback=5.0)
+    answer = await ask(plant, request(setpoint=900))
+    assert answer["results"] == [{"tag": "press.setpoint", "status": "mismatch", "readback": 5}]
+    assert "the device holds 5.0 now" in caplog.text
+
+
 async def test_the_nearest_raw_value_is_no_mismatch() -> None:
     plant = Plant()
     plant.readbacks["press.speed"] = 21.5
@@ -150,13 +158,14 @@ async def test_without_an_audit_log_nothing_is_written() -> None:
     assert plant.written == []
 
 
-async def test_a_tag_is_written_at_a_bounded_rate() -> None:
+async def test_a_tag_is_written_at_a_bounded_rate(caplog: pytest.LogCaptureFixture) -> None:
     plant = Plant()
     statuses = [
         (await ask(plant, request(str(number), setpoint=number)))["results"][0]["status"] for number in range(100)
     ]
     assert statuses[: int(BURST)] == ["ok"] * int(BURST)
     assert "denied" in statuses
+    assert caplog.text.count("more than 10 a second") == 1
     assert (await ask(plant, request("other", speed=1)))["results"][0]["status"] == "ok"
 
 
