@@ -118,6 +118,9 @@ class Received:
     retain: bool
     user: tuple[tuple[str, str], ...] = ()
     correlation: bytes = b""
+    qos: int = 0
+    expiry_s: int | None = None
+    content_type: str = ""
 
 
 @dataclass
@@ -166,6 +169,9 @@ class Collector:
                 message.retain,
                 tuple(getattr(properties, "UserProperty", ())),
                 getattr(properties, "CorrelationData", b""),
+                message.qos,
+                getattr(properties, "MessageExpiryInterval", None),
+                getattr(properties, "ContentType", ""),
             )
         )
 
