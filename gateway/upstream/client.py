@@ -5,38 +5,48 @@ What is overridden is private in paho 2; the wire tests hold every line of it.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import errno
+import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import paho.mqtt.client as mqtt
+from aiohappyeyeballs import AddrInfoType, start_connection
 from paho.mqtt import MQTTException
-from paho.mqtt.client import WebsocketConnectionError
 from paho.mqtt.enums import MQTTErrorCode
+
+from gateway.upstream.settings import Endpoint
+from gateway.upstream.websocket import WebSocket
 
 # OSError covers DNS, TCP and TLS (ssl.SSLError, socket.gaierror, TimeoutError), KeyError an unset variable of a
 # secret, ValueError a host name or a path the libraries refuse.
-BROKEN: Final = (OSError, KeyError, ValueError, MQTTException, WebsocketConnectionError)
+BROKEN: Final = (OSError, KeyError, ValueError, MQTTException)
 READ_BYTES: Final = 1 << 16
 WRITE_BYTES: Final = 1 << 17
+EYEBALLS_DELAY_S: Final = 0.25  # RFC 8305
 
 
 class Client(mqtt.Client):
     """`acknowledged` gets (packet id, reason code) of every PUBACK and must not call back into the client."""
 
+    endpoint: Endpoint
     acknowledged: Callable[[int, int], object]
     _opened: socket.socket | None = None
+    _given_up = False
     _ahead = b""
     _used = 0
 
     @property
     def buffered(self) -> bool:
         """Whether received bytes wait here, where no selector sees them."""
-        if self._used < len(self._ahead):
-            return True
         sock = self._sock
-        return sock is not None and hasattr(sock, "pending") and bool(sock.pending())
+        if sock is None:
+            return False
+        return self._used < len(self._ahead) or (hasattr(sock, "pending") and bool(sock.pending()))
 
     def _sock_recv(self, bufsize: int) -> bytes:
         # paho asks for one byte, then another, then the rest: one system call serves many packets.
@@ -77,26 +87,35 @@ class Client(mqtt.Client):
             self.acknowledged(mid, body[2] if len(body) > 2 else 0)
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
-    def _sock_send(self, buf: bytes | bytearray) -> int:
-        # The web socket wrapper keeps the rest of a frame and answers 0, which paho takes for "this packet is gone".
-        sent = super()._sock_send(buf)
-        if sent == 0 and buf:
-            self._call_socket_register_write()
-            raise BlockingIOError
-        return sent
+    def give_up(self) -> None:
+        """End what `connect` waits for in its thread; to be called from another one."""
+        self._given_up = True
+        opened = self._opened
+        if opened is not None:
+            with contextlib.suppress(OSError):
+                opened.shutdown(socket.SHUT_RDWR)
 
     def _create_socket(self) -> Any:
         # A socket whose TLS or web socket handshake fails would stay open.
         try:
-            return super()._create_socket()
+            sock = self._create_socket_connection()
+            if self._ssl:
+                sock = self._ssl_wrap_socket(sock)
+            return WebSocket(sock, self.endpoint) if self.endpoint.websocket else sock
         except BROKEN:
             if self._opened is not None:
                 self._opened.close()
             raise
 
     def _create_socket_connection(self) -> socket.socket:
-        self._opened = super()._create_socket_connection()
-        return self._opened
+        # paho tries one address after the other, for seconds each: a dead one must not hold up the living.
+        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        self._opened = sock = asyncio.run(_connect_any(found, self.connect_timeout))
+        if self._given_up:
+            raise ConnectionError("given up meanwhile")
+        sock.settimeout(self.connect_timeout)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
 
     def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
         # paho would try again without the server's name.
@@ -105,6 +124,14 @@ class Client(mqtt.Client):
             raise ssl.SSLError("no TLS context")
         wrapped = context.wrap_socket(tcp_sock, server_hostname=self.host, do_handshake_on_connect=False)
         self._opened = wrapped
-        wrapped.settimeout(self.connect_timeout)
         wrapped.do_handshake()
         return wrapped
+
+
+async def _connect_any(found: Sequence[AddrInfoType], timeout_s: float) -> socket.socket:
+    """The first connection that comes about, IPv6 and IPv4 in turn, each 250 ms after the one before. OSError."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await start_connection(found, happy_eyeballs_delay=EYEBALLS_DELAY_S, interleave=1)
+    except TimeoutError as error:
+        raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)) from error

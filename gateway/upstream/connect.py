@@ -11,12 +11,13 @@ import ssl
 import threading  # noqa: TID251  # this module owns the connecting threads
 from collections.abc import Callable
 from dataclasses import dataclass, field
-
-import paho.mqtt.client as mqtt
+from typing import Final
 
 from gateway.errors import LinkError
-from gateway.upstream.client import BROKEN
+from gateway.upstream.client import BROKEN, Client
 from gateway.upstream.settings import Tls
+
+MAX_HANGING: Final = 4  # attempts given up whose thread has not ended
 
 
 @dataclass
@@ -27,27 +28,40 @@ class _Attempt:
     given_up: bool = False
 
 
-async def dial(client: mqtt.Client, work: Callable[[], object], timeout_s: float) -> None:
-    """Run `work` (which connects `client`) in a thread; LinkError where it fails or takes longer.
+class Dialer:
+    """Connects the clients of one upstream, one at a time."""
 
-    Given up, whatever socket comes about later is closed; no CONNECT goes out on it.
-    """
-    loop = asyncio.get_running_loop()
-    attempt = _Attempt(loop, loop.create_future())
-    threading.Thread(target=_run, args=(attempt, client, work), name="mqtt-connect", daemon=True).start()
-    try:
-        async with asyncio.timeout(timeout_s):
-            await asyncio.shield(attempt.done)
-    except TimeoutError as error:
-        raise LinkError(f"no connection within {timeout_s:g} s") from error
-    except BROKEN as error:
-        raise LinkError(describe(error)) from error
-    finally:
-        with attempt.lock:
-            attempt.given_up = not attempt.done.done()
+    def __init__(self) -> None:
+        self._threads: list[threading.Thread] = []
+
+    async def dial(self, client: Client, work: Callable[[], object], timeout_s: float) -> None:
+        """Run `work` (which connects `client`) in a thread; LinkError where it fails or takes longer.
+
+        Given up, whatever socket comes about later is closed; no CONNECT goes out on it.
+        """
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        if len(self._threads) >= MAX_HANGING:
+            raise LinkError(f"{MAX_HANGING} name lookups hang")
+        loop = asyncio.get_running_loop()
+        attempt = _Attempt(loop, loop.create_future())
+        thread = threading.Thread(target=_run, args=(attempt, client, work), name="mqtt-connect", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        try:
+            done, _ = await asyncio.wait([attempt.done], timeout=timeout_s)
+            if not done:
+                raise LinkError(f"no connection within {timeout_s:g} s")
+            attempt.done.result()
+        except BROKEN as error:
+            raise LinkError(describe(error)) from error
+        finally:
+            with attempt.lock:
+                attempt.given_up = not attempt.done.done()
+            if attempt.given_up:
+                client.give_up()
 
 
-def _run(attempt: _Attempt, client: mqtt.Client, work: Callable[[], object]) -> None:
+def _run(attempt: _Attempt, client: Client, work: Callable[[], object]) -> None:
     error: BaseException | None = RuntimeError("the connecting thread died")
     try:
         work()

@@ -8,8 +8,6 @@ paho's callbacks only note what came and wake the owner task, so its logic runs 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,11 +24,12 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.errors import LinkError
 from gateway.upstream.client import Client
-from gateway.upstream.connect import dial, tls_context
+from gateway.upstream.connect import Dialer, tls_context
 from gateway.upstream.message import NO_PROPERTIES, Incoming, Message
 from gateway.upstream.plan import Limits, Plan, ending, limits_of, refusal
 
 CONNECT_TIMEOUT_S: Final = 15.0  # DNS, TCP on several addresses, TLS
+HANDSHAKE_TIMEOUT_S: Final = 5.0  # TCP to whichever address answers first; each step of TLS
 CONNACK_TIMEOUT_S: Final = 5.0
 SUBACK_TIMEOUT_S: Final = 10.0
 MAX_INCOMING: Final = 256
@@ -52,8 +51,9 @@ class _Packed:
 class Session:
     """One connection. Every method is called on the loop's thread."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, dialer: Dialer | None = None) -> None:
         self.plan = plan
+        self._dialer = dialer or Dialer()
         self.limits = Limits()
         self.dropped = 0  # incoming messages that found the queue full
         self.in_flight = 0  # QoS 1 messages without their PUBACK
@@ -78,20 +78,16 @@ class Session:
     async def open(self, on_connect_queued: Callable[[], Awaitable[None]] | None = None) -> None:
         """Connect until the broker's CONNACK; LinkError or RefusedError where it doesn't come to that.
 
-        `on_connect_queued` is called when the socket stands and CONNECT goes out next.
+        `on_connect_queued` is called when the socket stands and CONNECT goes out next. However it ends, `abort` or
+        `close` is the caller's to call.
         """
-        await dial(self._client, self._connect, CONNECT_TIMEOUT_S)
+        await self._dialer.dial(self._client, self._connect, CONNECT_TIMEOUT_S)
         sock = self._client.socket()
         if sock is None:
             raise LinkError("the connection was closed at once")
         if on_connect_queued is not None:
-            try:
-                await on_connect_queued()
-            except BaseException:
-                self.abort()
-                raise
+            await on_connect_queued()
         self._attached = True
-        _no_delay(sock.fileno())
         self._loop.add_reader(sock, self._read)
         if self._client.want_write():
             self._loop.add_writer(sock, self._write)
@@ -100,7 +96,6 @@ class Session:
             async with asyncio.timeout(CONNACK_TIMEOUT_S):
                 properties = await self._connack
         except TimeoutError as error:
-            self.abort()
             raise LinkError(f"no CONNACK within {CONNACK_TIMEOUT_S:g} s") from error
         self.limits = limits_of(properties)
 
@@ -201,13 +196,11 @@ class Session:
             plan.client_id,
             clean_session=None if self._v5 else True,
             protocol=MQTTProtocolVersion.MQTTv5 if self._v5 else MQTTProtocolVersion.MQTTv311,
-            transport="websockets" if plan.endpoint.websocket else "tcp",
             reconnect_on_failure=False,
         )
         client.max_inflight_messages = 0  # paho's own window scans all queued messages at every PUBACK
-        client.connect_timeout = CONNACK_TIMEOUT_S
-        if plan.endpoint.websocket:
-            client.ws_set_options(path=plan.endpoint.path)
+        client.connect_timeout = HANDSHAKE_TIMEOUT_S
+        client.endpoint = plan.endpoint
         if plan.will is not None:
             client.will_set(plan.will.topic, plan.will.payload, plan.will.qos, plan.will.retain)
         client.on_connect = self._on_connect
@@ -333,9 +326,3 @@ class Session:
                 future.set_exception(error)
                 future.exception()  # whoever waits sees it; nobody waiting is no fault
         self._wake.set()
-
-
-def _no_delay(descriptor: int) -> None:
-    # A second socket object on a copy of the descriptor: the web socket wrapper has no setsockopt.
-    with socket.socket(fileno=os.dup(descriptor)) as twin:
-        twin.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -15,6 +15,7 @@ from gateway.runtime.counters import Counters
 from gateway.runtime.latest import Latest
 from gateway.runtime.supervise import Backoff, Link, supervise
 from gateway.upstream.commands import Commands
+from gateway.upstream.connect import Dialer
 from gateway.upstream.conversation import Context, Memory, NextBrokerError
 from gateway.upstream.formats import conversation
 from gateway.upstream.identity import Identity
@@ -58,6 +59,7 @@ class Upstream:
         self._broker = 0
         self._not_before = 0.0
         self._session: Session | None = None
+        self._dialer = Dialer()
         self._turns = 0  # attempts, and the turns of the sessions that ended
         self._conversation = conversation(
             Context(
@@ -108,7 +110,7 @@ class Upstream:
         await asyncio.sleep(max(0.0, self._not_before - loop.time()))
         await self._conversation.prepare()
         self._turns += 1
-        session = Session(self._plan())
+        session = Session(self._plan(), self._dialer)
         try:
             await session.open(self._conversation.connecting)
             self._session = session

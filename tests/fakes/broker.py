@@ -55,6 +55,7 @@ class ScriptedBroker:
     """What it does can be changed while it runs."""
 
     tls: ssl.SSLContext | None = None
+    host: str = "127.0.0.1"
     websocket: bool = False
     connack: list[int] = field(default_factory=list)  # one per connection, then 0x00
     connack_properties: bytes = b""  # MQTT 5, without their length
@@ -76,7 +77,8 @@ class ScriptedBroker:
 
     async def __aenter__(self) -> ScriptedBroker:
         self._writers: set[asyncio.StreamWriter] = set()
-        listener = socket.create_server(("127.0.0.1", 0))
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        listener = socket.create_server((self.host, 0), family=family)
         if self.receive_buffer is not None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
         self._server = await asyncio.start_server(self._serve, sock=listener, ssl=self.tls)
@@ -94,7 +96,8 @@ class ScriptedBroker:
     def url(self) -> str:
         """The broker's address as in the configuration."""
         plain, safe = ("ws", "wss") if self.websocket else ("mqtt", "mqtts")
-        return f"{safe if self.tls else plain}://localhost:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else "localhost"
+        return f"{safe if self.tls else plain}://{host}:{self.port}"
 
     def cut(self) -> None:
         """Reset every connection."""
