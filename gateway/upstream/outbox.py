@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -37,9 +38,12 @@ class Outbox:
         """The first message was handed over."""
         self._messages.pop(next(iter(self._messages)))
 
-    def clear(self) -> None:
-        """Forget everything: the session is over."""
+    def restart(self, unsaid: Iterable[Message]) -> None:
+        """The session is over: what is retained is said anew, answers wait, the `unsaid` ones too."""
+        waiting = [message for message in self._messages.values() if not message.retain]
         self._messages.clear()
+        for message in (*(message for message in unsaid if not message.retain), *waiting):
+            self.put(message)
 
     def __len__(self) -> int:
         return len(self._messages)

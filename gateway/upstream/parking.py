@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -38,6 +38,11 @@ class Parking(Generic[T]):
     def __len__(self) -> int:
         return sum(len(topic.items) for topic in self._topics.values())
 
+    def __iter__(self) -> Iterator[T]:
+        for topic in self._topics.values():
+            for item, _ in topic.items:
+                yield item
+
     def refuse(self, name: str, code: int, now: float) -> bool:
         """The broker refused a message of the topic; whether that is news."""
         topic = self._topics.get(name)
@@ -51,9 +56,18 @@ class Parking(Generic[T]):
             topic.knocking = False
         return False
 
-    def put(self, name: str, item: T, size: int) -> bool:
-        """Keep an item of a parked topic; False where the bound is reached and it wasn't kept."""
+    def put(self, name: str, item: T, size: int, *, alone: bool = False) -> bool:
+        """Keep an item of a parked topic; False where the bound is reached and it wasn't kept.
+
+        `alone`: of such a topic only the newest item counts.
+        """
         topic = self._topics[name]
+        if alone and topic.items:
+            kept, kept_size = topic.items[0]
+            if self._order(kept) > self._order(item):
+                return True
+            topic.items.clear()
+            self.used -= kept_size
         if self.used + size > MAX_BYTES and topic.items:
             topic.overflowed = True
             return False

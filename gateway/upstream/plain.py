@@ -118,8 +118,9 @@ class Plain:
             self._say(Message(topic, answer, properties=properties))
 
     def _say(self, message: Message) -> None:
-        if self._session is not None:
+        if self._session is not None or not message.retain:  # what is retained is said anew in each session
             self._sender.outbox.put(message)
+        if self._session is not None:
             self._session.wake()
 
     def link(self, device: str, *, online: bool, reason: str, since_ns: int) -> None:
@@ -130,6 +131,8 @@ class Plain:
 
     def use_table(self, table: TagTable) -> None:
         """Blocks carry their own table; the states of devices that are gone are taken back."""
-        for device in [device for device in self._devices if device not in table.devices]:
-            gone = replace(self._devices.pop(device), payload=b"")  # empty: the broker forgets the retained message
-            self._say(gone)
+        for device, message in self._devices.items():
+            if device not in table.devices and message.payload:
+                # empty: the broker forgets the retained message; said again in each session, as the states are
+                gone = self._devices[device] = replace(message, payload=b"")
+                self._say(gone)

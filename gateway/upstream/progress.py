@@ -25,6 +25,16 @@ class Work:
     done: bytearray
     left: int
     shed: int = 0
+    weighed: bool = False
+
+    def weigh(self) -> int:
+        """Bytes the block keeps alive, the first time it is asked; then 0, since it is there only once."""
+        if self.weighed:
+            return 0
+        self.weighed = True
+        readings = self.block.readings
+        columns = readings.tag.nbytes + readings.time_ns.nbytes + readings.value.nbytes + readings.quality.nbytes
+        return columns + sum(map(len, readings.texts.values())) + sum(map(len, self.block.events))
 
 
 @dataclass(slots=True, eq=False)

@@ -16,20 +16,17 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from functools import cache
 from typing import Final
-
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.block import Block, Delivery
 from gateway.errors import LinkError
 from gateway.runtime.clock import Clock
 from gateway.runtime.counters import UpstreamCounters
 from gateway.runtime.supervise import Link
+from gateway.upstream.complaints import Complaints
 from gateway.upstream.message import Incoming, Message
 from gateway.upstream.outbox import Outbox
-from gateway.upstream.parking import Parking
+from gateway.upstream.parking import STANDING, Parking
 from gateway.upstream.payload import Payload
 from gateway.upstream.progress import Item, Progress
 from gateway.upstream.session import Session
@@ -68,6 +65,7 @@ class Sender:
         self._max_window = window
         self._ack_timeout_s = ack_timeout_s
         self._suspicion = Suspicion(max_message)
+        self._complaints = Complaints(name, counters)
         self._progress = Progress()
         self._clear()
 
@@ -77,7 +75,7 @@ class Sender:
         self._parking: Parking[Item] = Parking(lambda item: item.order)
         self._dictionaries: set[str] = set()
         self._fetch: asyncio.Task[Block] | None = None
-        self._warned: set[str] = set()
+        self._complaints.clear()
         self._grace_over = False
         self._held_back = False
         self._packet_limit: int | None = None
@@ -158,9 +156,10 @@ class Sender:
         now = asyncio.get_running_loop().time()
         while (message := self.outbox.first()) is not None:
             if self._too_large(message):
-                self._warn(
-                    message.topic, f"{message.topic} can't be sent: larger than the broker's Maximum Packet Size"
-                )
+                text = f"{message.topic} can't be sent: larger than the broker's Maximum Packet Size"
+                self._complaints.say(message.topic, text)
+            elif message.topic in self._parking:
+                self._park(self._progress.single(message))
             elif not self._send(session, self._progress.single(message), now):
                 return
             self.outbox.drop_first()
@@ -193,13 +192,14 @@ class Sender:
         return True
 
     def _park(self, item: Item) -> None:
-        if not self._parking.put(item.message.topic, item, item.message.size):
+        message, weight = item.message, item.work.weigh() if item.work else 0
+        if not self._parking.put(message.topic, item, message.size + weight, alone=message.retain):
             self._shed(item)
 
     def _shed(self, item: Item, why: str = "") -> None:
         """Not kept here: its block stays in the spool and is offered again."""
         if why:
-            self._warn(f"{item.message.topic} {why}", f"topic {item.message.topic}: {why}")
+            self._complaints.say(f"{item.message.topic} {why}", f"topic {item.message.topic}: {why}")
         self._progress.shed(item)
 
     # window -> done
@@ -214,10 +214,7 @@ class Sender:
                 self._refused(flight.item, code, now)
                 continue
             if code == NO_SUBSCRIBERS and not flight.item.message.retain:
-                self._counters.refused[code_name(code)] += 1
-                self._warn(
-                    "unheard", f"nobody subscribes, e.g. to {flight.item.message.topic}: the broker keeps nothing"
-                )
+                self._complaints.unheard(flight.item.message.topic, code)
             self._accepted(flight.item, now - flight.sent)
             if flight.item.work is not None or not self._delivery.backlog:
                 link.worked()
@@ -249,23 +246,14 @@ class Sender:
     def _refused(self, item: Item, code: int, now: float) -> None:
         if code == ID_IN_USE:
             raise LinkError("packet id in use: the connection is out of step")
-        topic = item.message.topic
-        self._note(code, topic, "the broker refuses it, its data is kept" if item.work else "the broker refuses it")
-        if item.work is None:
+        topic, answer = item.message.topic, item.work is None and not item.message.retain
+        dropped = answer and code in STANDING
+        consequence = "the broker refuses it" if dropped else "the broker refuses it, its data is kept"
+        self._complaints.refused(topic, code, consequence)
+        if dropped:
             return
         self._parking.refuse(topic, code, now)
         self._park(item)
-
-    def _note(self, code: int, topic: str, text: str) -> None:
-        name = code_name(code)
-        self._counters.refused[name] += 1
-        self._warn(f"{topic} {code}", f"topic {topic}: {name}: {text}")
-
-    def _warn(self, key: str, text: str) -> None:
-        """Once per epoch and key."""
-        if key not in self._warned:
-            self._warned.add(key)
-            log.warning("%s: %s", self._name, text)
 
     async def _offer_again(self) -> None:
         """What found no room while its topic was refused comes again; blocks on their way are passed over."""
@@ -291,7 +279,8 @@ class Sender:
 
     def _finished(self, session: Session) -> bool:
         """Nothing on its way, nothing to fetch. Asked twice: the fetch gets a moment to show what there is."""
-        if len(self._window) or self._ready or len(self.outbox) or (self._delivery.backlog and not len(self._parking)):
+        stuck = any(item.work for item in self._parking)
+        if len(self._window) or self._ready or len(self.outbox) or (self._delivery.backlog and not stuck):
             self._grace_over = False
             return False
         if not self._grace_over:
@@ -312,16 +301,8 @@ class Sender:
     async def _end(self) -> None:
         await self._drop_fetch()
         self._progress.end_epoch()
+        items = [*(flight.item for flight in self._window.flights()), *self._ready, *self._parking]
+        self.outbox.restart(item.message for item in items if item.work is None)
         self._clear()
-        self.outbox.clear()
         self._counters.in_flight = 0
         self._delivery.rewind()
-
-
-@cache
-def code_name(code: int) -> str:
-    """A PUBACK reason code in words."""
-    try:
-        return ReasonCode(PacketTypes.PUBACK, identifier=code).getName()
-    except KeyError:
-        return f"reason code 0x{code:02x}"

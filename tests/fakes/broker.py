@@ -14,7 +14,7 @@ import hashlib
 import socket
 import ssl
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -79,6 +79,7 @@ class ScriptedBroker:
         self._writers: set[asyncio.StreamWriter] = set()
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         listener = socket.create_server((self.host, 0), family=family)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio would, knew it the protocol
         if self.receive_buffer is not None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
         self._server = await asyncio.start_server(self._serve, sock=listener, ssl=self.tls)
@@ -175,6 +176,11 @@ class Bytes:
 
     async def readexactly(self, count: int) -> bytes:
         raise NotImplementedError
+
+
+def data(published: Iterable[Publish]) -> list[Publish]:
+    """The data messages of the `json` format among them."""
+    return [publish for publish in published if publish.topic.endswith("/data")]
 
 
 def packet(kind: int, body: bytes, flags: int = 0) -> bytes:

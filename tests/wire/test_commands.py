@@ -13,7 +13,7 @@ from paho.mqtt.properties import Properties
 
 from gateway.upstream.audit import AuditLog, verify
 from gateway.upstream.commands import Executor
-from tests.fakes.broker import ScriptedBroker, publish_packet
+from tests.fakes.broker import Publish, ScriptedBroker, publish_packet
 from tests.fakes.mosquitto import Collector, Mosquitto
 from tests.fakes.upstream.commanding import TABLE, Plant
 from tests.fakes.upstream.delivery import FakeDelivery
@@ -82,6 +82,51 @@ async def test_a_response_topic_that_is_none_is_not_used() -> None:
         await until(lambda: up.counters.messages > 0)
         broker.send(publish_packet("cell/command/write", REQUEST, junk))
         await until(lambda: "cell/command/result" in [publish.topic for publish in broker.acknowledged])
+
+
+async def test_an_answer_the_link_cost_goes_out_over_the_next_one() -> None:
+    plant = Plant()
+
+    def answer(publish: Publish) -> int | None:
+        return None if publish.topic == "cell/command/result" and publish.connection == 0 else 0
+
+    async with (
+        ScriptedBroker(puback=answer) as broker,
+        running(broker.url, FakeDelivery(), table=TABLE, commands=plant.executor, listen=True) as up,
+    ):
+        await until(lambda: up.counters.messages > 0)
+        broker.send(publish_packet("cell/command/write", REQUEST))
+        await until(lambda: "cell/command/result" in [publish.topic for publish in broker.published])
+        broker.cut()
+        await until(lambda: "cell/command/result" in [publish.topic for publish in broker.acknowledged])
+        answers = [publish.payload for publish in broker.published if publish.topic == "cell/command/result"]
+        assert [json.loads(payload) for payload in answers] == [RESULT, RESULT]
+        assert len(plant.written) == 1
+
+
+async def test_an_answer_that_comes_in_an_outage_waits_for_its_end() -> None:
+    plant = Plant()
+    release = asyncio.Event()
+
+    async def slow(tag: int, value: float | str) -> float | str:
+        await release.wait()
+        return value
+
+    plant.write = slow  # type: ignore[method-assign]  # a device that takes its time
+    plant.restarted()
+    async with (
+        ScriptedBroker() as broker,
+        running(broker.url, FakeDelivery(), table=TABLE, commands=plant.executor, listen=True) as up,
+    ):
+        await until(lambda: up.counters.messages > 0)
+        broker.send(publish_packet("cell/command/write", REQUEST))
+        await until(lambda: bool(plant.audit.records))
+        broker.connack = [0x88] * 3
+        broker.cut()
+        await until(lambda: not up.counters.up)
+        release.set()
+        await until(lambda: "cell/command/result" in [publish.topic for publish in broker.acknowledged])
+        assert broker.connections == 5
 
 
 @pytest.mark.parametrize("protocol", [5, "3.1.1"])

@@ -194,7 +194,7 @@ async def test_two_gateways_with_one_name_do_not_fight(broker: Mosquitto) -> Non
             second.append(block(2, TABLE))
             first.append(block(3, TABLE))
             await until(lambda: not second.left)
-            await asyncio.sleep(1.0)  # five times the longest backoff
+            assert one.upstream._not_before > asyncio.get_running_loop().time() + 50  # no attempt for a minute
             assert two.counters.up
             assert not one.counters.up
             assert first.left

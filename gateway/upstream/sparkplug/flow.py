@@ -18,8 +18,8 @@ from gateway.block import Block, Delivery
 from gateway.errors import LinkError
 from gateway.runtime.clock import Clock
 from gateway.runtime.counters import UpstreamCounters
+from gateway.upstream.complaints import code_name
 from gateway.upstream.message import Message
-from gateway.upstream.sender import code_name
 from gateway.upstream.session import Session
 from gateway.upstream.sparkplug.birth import MS
 from gateway.upstream.sparkplug.node import Node

@@ -78,6 +78,12 @@ def block(number: int, table: TagTable, rows: int = 6, *, boot: str = "9f2c61") 
     return Block(BlockId(boot, number), table, readings, (), STAMP, START_NS)
 
 
+def blocks(count: int, table: TagTable | None = None) -> FakeDelivery:
+    """A delivery of the blocks 0, 1, ..., of two devices with three tags each where no table is given."""
+    table = table or plant()
+    return FakeDelivery(block(number, table) for number in range(count))
+
+
 def event_block(number: int, *events: bytes, boot: str = "9f2c61") -> Block:
     """A block of events."""
     return Block(BlockId(boot, number), TagTable(), Readings.empty(), events, STAMP, START_NS)

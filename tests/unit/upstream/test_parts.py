@@ -113,6 +113,18 @@ def test_of_a_retained_topic_only_the_newest_waits() -> None:
     assert seen == [("result", b"0"), ("result", b"1"), ("state", b"2"), ("result", b"2")]
 
 
+def test_answers_outlive_a_session_and_states_are_said_anew() -> None:
+    outbox = Outbox()
+    outbox.put(Message("state", b"1", retain=True))
+    outbox.put(Message("result", b"2"))
+    outbox.restart([Message("state", b"0", retain=True), Message("result", b"1")])
+    said = []
+    while (message := outbox.first()) is not None:
+        said.append(message.payload)
+        outbox.drop_first()
+    assert said == [b"1", b"2"]
+
+
 def test_answers_are_bounded() -> None:
     outbox = Outbox()
     outbox.put(Message("state", b"", retain=True))
@@ -174,6 +186,14 @@ def test_the_car_park_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [lot.put("t", item, 10) for item in range(4)] == [True, True, False, False]
     assert lot.accept("t") == ([0, 1], True)
     assert lot.accept("other") == ([], False)
+
+
+def test_of_a_retained_topic_only_the_newest_is_kept() -> None:
+    lot: Parking[int] = Parking(lambda item: item)
+    lot.refuse("state", 0x87, 0.0)
+    for item in (2, 3, 1):
+        assert lot.put("state", item, 10, alone=True)
+    assert (list(lot), lot.used) == ([3], 10)
 
 
 def test_a_block_that_ends_every_connection_is_cut_smaller_then_set_aside() -> None:

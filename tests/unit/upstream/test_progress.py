@@ -79,3 +79,12 @@ def test_the_memory_is_bounded() -> None:
         progress.done(kept)
     assert len(progress.start(one(0), messages(1, 1))) == 2
     assert len(progress.start(one(REMEMBERED), messages(1, 1))) == 1
+
+
+def test_a_block_weighs_once_however_many_of_its_messages_are_kept() -> None:
+    progress = Progress()
+    first, second = progress.start(block(0, plant(), rows=1000), messages(500, 500))
+    assert first.work is not None
+    assert first.work is second.work
+    assert first.work.weigh() == 1000 * (4 + 8 + 8 + 1)
+    assert first.work.weigh() == 0
