@@ -27,6 +27,7 @@ from gateway.upstream.websocket import WebSocket
 BROKEN: Final = (OSError, KeyError, ValueError, MQTTException)
 READ_BYTES: Final = 1 << 16
 WRITE_BYTES: Final = 1 << 17
+MAX_PACKET: Final = 4 << 20  # bytes of what a broker may send
 EYEBALLS_DELAY_S: Final = 0.25  # RFC 8305
 
 
@@ -50,6 +51,8 @@ class Client(mqtt.Client):
 
     def _sock_recv(self, bufsize: int) -> bytes:
         # paho asks for one byte, then another, then the rest: one system call serves many packets.
+        if bufsize > MAX_PACKET:  # it would gather any packet, however large
+            raise ConnectionError(f"a packet of {bufsize} bytes")
         if self._used >= len(self._ahead):
             self._ahead, self._used = super()._sock_recv(READ_BYTES), 0
         start = self._used

@@ -40,6 +40,9 @@ class Commands(Protocol):
     async def refuse(self, request: object, source: str, why: str) -> None:
         """Record a request that is not looked into, `request` as JSON can hold it."""
 
+    async def dropped(self, count: int, source: str) -> None:
+        """So many requests came faster than they could be carried out, and were not kept."""
+
 
 class Memory(Protocol):
     """Answers that outlive a restart. Both may wait for the disk; neither raises for a failing one."""
@@ -110,6 +113,11 @@ class Executor:
         """See Commands."""
         log.warning("%s: refused: %s", source, why)
         await self._record("refused", {"source": source, "error": why, "request": request})
+
+    async def dropped(self, count: int, source: str) -> None:
+        """See Commands."""
+        log.warning("%s: %d commands came too fast: dropped", source, count)
+        await self._record("dropped", {"source": source, "count": count})
 
     async def _fresh(self, wanted: Request, key: str, source: str) -> bytes:
         until_ns = self._clock.now_ns() + REMEMBER_NS

@@ -36,6 +36,8 @@ class Incoming:
     retain: bool
     response_topic: str = ""
     correlation: bytes | None = None
+    qos: int = 0
+    mid: int = 0
 
 
 def overhead(topic: str, properties: bytes) -> int:

@@ -14,6 +14,7 @@ from gateway.upstream.identity import device_message, state_message
 from gateway.upstream.message import Incoming, Message, pack_properties
 from gateway.upstream.payload import Payload
 from gateway.upstream.plan import TakenOverError
+from gateway.upstream.requests import MAX_REQUEST
 from gateway.upstream.sender import Sender
 from gateway.upstream.session import Session
 from gateway.upstream.twin import Twin
@@ -42,6 +43,7 @@ class Plain:
         self._devices: dict[str, Message] = {}
         self._session: Session | None = None
         self._requests: asyncio.Queue[Incoming] = asyncio.Queue(MAX_REQUESTS)
+        self._dropped = 0  # requests that found no room, not yet told
         gateway = context.identity.gateway
         self._request_topic = f"{gateway}/command/write"
         self._state_topic = f"{gateway}/state"
@@ -77,7 +79,7 @@ class Plain:
             outbox.put(message)
         self._session = session
         try:
-            await self._sender.run(session, link, stop, self._incoming)
+            await self._sender.run(session, link, stop, self._receive)
         finally:
             self._session = None
 
@@ -93,18 +95,15 @@ class Plain:
                 return True
         return False
 
-    def _incoming(self, message: Incoming) -> None:
-        if message.topic == self._state_topic:
-            if message.retain and self._twin.must_wait(message.payload):
-                raise TakenOverError("another gateway has our name and client id")
-        elif self._context.commands is not None and not message.retain and message.topic == self._request_topic:
-            self._enqueue(message)
-
-    def _enqueue(self, message: Incoming) -> None:
-        try:
-            self._requests.put_nowait(message)
-        except asyncio.QueueFull:
-            log.warning("%s: more than %d commands wait: one is dropped", self._context.name, MAX_REQUESTS)
+    def _receive(self, session: Session) -> None:
+        """Take no more than there is room for: what isn't taken isn't acknowledged, and the broker holds it back."""
+        self._dropped += session.inbox.take_dropped()
+        for message in session.take_messages(MAX_REQUESTS - self._requests.qsize()):
+            if message.topic == self._state_topic:
+                if message.retain and self._twin.must_wait(message.payload):
+                    raise TakenOverError("another gateway has our name and client id")
+            elif self._context.commands is not None and not message.retain and message.topic == self._request_topic:
+                self._requests.put_nowait(replace(message, payload=message.payload[: MAX_REQUEST + 1]))
 
     async def background(self) -> None:
         """Carry out commands one after the other; they outlive the session they came by."""
@@ -116,6 +115,9 @@ class Plain:
             wanted = request.response_topic
             topic = wanted if wanted and not set(wanted) & set("+#\0") else self._result_topic
             self._say(Message(topic, answer, properties=properties))
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                await commands.dropped(dropped, self._context.name)
 
     def _say(self, message: Message) -> None:
         if self._session is not None or not message.retain:  # what is retained is said anew in each session

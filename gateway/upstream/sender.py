@@ -24,7 +24,7 @@ from gateway.runtime.clock import Clock
 from gateway.runtime.counters import UpstreamCounters
 from gateway.runtime.supervise import Link
 from gateway.upstream.complaints import Complaints
-from gateway.upstream.message import Incoming, Message
+from gateway.upstream.message import Message
 from gateway.upstream.outbox import Outbox
 from gateway.upstream.parking import STANDING, Parking
 from gateway.upstream.payload import Payload
@@ -82,12 +82,10 @@ class Sender:
         self._acknowledged = 0
         self._proven = False  # a block's message was accepted
 
-    async def run(
-        self, session: Session, link: Link, stop: asyncio.Event, incoming: Callable[[Incoming], None]
-    ) -> None:
+    async def run(self, session: Session, link: Link, stop: asyncio.Event, receive: Callable[[Session], None]) -> None:
         """Send until `stop` is set and all is delivered; LinkError where the epoch ends before.
 
-        `incoming` gets every message from the broker; it must not wait.
+        `receive` takes what came from the broker; it must not wait.
         """
         limits = session.limits
         if limits.qos < 1:
@@ -102,8 +100,7 @@ class Sender:
                 self._take_acks(session, link)
                 if self._held_back:
                     await self._offer_again()
-                for message in session.take_messages():
-                    incoming(message)
+                receive(session)
                 self._publish(session)
                 while self._wants_block() and await self._next_block(session, limit):
                     self._publish(session)

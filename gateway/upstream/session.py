@@ -10,13 +10,12 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import paho.mqtt.client as mqtt
 from paho.mqtt import MQTTException
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -24,15 +23,14 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.errors import LinkError
 from gateway.upstream.client import Client
-from gateway.upstream.connect import Dialer, tls_context
+from gateway.upstream.connect import Dialer, new_client
+from gateway.upstream.inbox import Inbox
 from gateway.upstream.message import NO_PROPERTIES, Incoming, Message
 from gateway.upstream.plan import Limits, Plan, ending, limits_of, refusal
 
 CONNECT_TIMEOUT_S: Final = 15.0  # DNS, TCP on several addresses, TLS
-HANDSHAKE_TIMEOUT_S: Final = 5.0  # TCP to whichever address answers first; each step of TLS
 CONNACK_TIMEOUT_S: Final = 5.0
 SUBACK_TIMEOUT_S: Final = 10.0
-MAX_INCOMING: Final = 256
 
 # What paho raises on bytes that are no MQTT.
 _MALFORMED: Final = (MQTTException, struct.error, IndexError, KeyError, ValueError, OSError)
@@ -55,13 +53,12 @@ class Session:
         self.plan = plan
         self._dialer = dialer or Dialer()
         self.limits = Limits()
-        self.dropped = 0  # incoming messages that found the queue full
+        self.inbox = Inbox()
         self.in_flight = 0  # QoS 1 messages without their PUBACK
         self.turns = 0  # grows with every `wait` of the owner, at least once a second while it does its work
         self.wake_when_written = False  # for a sender of QoS 0, which waits for `blocked` to end
         self._loop = asyncio.get_running_loop()
         self._acks: deque[tuple[int, int]] = deque()
-        self._messages: deque[Incoming] = deque()
         self._subscribed: dict[int, asyncio.Future[list[int]]] = {}
         self._connack: asyncio.Future[Properties | None] = self._loop.create_future()
         self._wake = asyncio.Event()
@@ -81,7 +78,7 @@ class Session:
         `on_connect_queued` is called when the socket stands and CONNECT goes out next. However it ends, `abort` or
         `close` is the caller's to call.
         """
-        await self._dialer.dial(self._client, self._connect, CONNECT_TIMEOUT_S)
+        await self._dialer.dial(self._client, self.plan, CONNECT_TIMEOUT_S)
         sock = self._client.socket()
         if sock is None:
             raise LinkError("the connection was closed at once")
@@ -165,10 +162,13 @@ class Session:
         self.in_flight -= len(acks)
         return acks
 
-    def take_messages(self) -> deque[Incoming]:
-        """The messages received since the last call, in order."""
-        messages, self._messages = self._messages, deque()
-        return messages
+    def take_messages(self, count: int | None = None) -> Iterator[Incoming]:
+        """The messages received, in order, at most `count`; each is acknowledged when it is taken."""
+        waiting = len(self.inbox)
+        for _ in range(waiting if count is None else min(count, waiting)):
+            message = self.inbox.take()
+            self._client.ack(message.mid, message.qos)
+            yield message
 
     @property
     def blocked(self) -> bool:
@@ -190,19 +190,7 @@ class Session:
     # what paho calls
 
     def _make_client(self) -> Client:
-        plan = self.plan
-        client = Client(
-            CallbackAPIVersion.VERSION2,
-            plan.client_id,
-            clean_session=None if self._v5 else True,
-            protocol=MQTTProtocolVersion.MQTTv5 if self._v5 else MQTTProtocolVersion.MQTTv311,
-            reconnect_on_failure=False,
-        )
-        client.max_inflight_messages = 0  # paho's own window scans all queued messages at every PUBACK
-        client.connect_timeout = HANDSHAKE_TIMEOUT_S
-        client.endpoint = plan.endpoint
-        if plan.will is not None:
-            client.will_set(plan.will.topic, plan.will.payload, plan.will.qos, plan.will.retain)
+        client = new_client(self.plan)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.acknowledged = self._acknowledged
@@ -212,22 +200,6 @@ class Session:
         client.on_socket_unregister_write = self._on_unregister_write
         client.on_socket_close = self._on_socket_close
         return client
-
-    def _connect(self) -> None:
-        """In the connecting thread: secrets and certificates are read here, since disks may be slow."""
-        plan, client = self.plan, self._client
-        if plan.username is not None:
-            client.username_pw_set(plan.username, None if plan.password is None else plan.password.read())
-        if plan.endpoint.tls:
-            client.tls_set_context(tls_context(plan.tls))
-        if self._v5:
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho left it out
-            properties.SessionExpiryInterval = 0
-            client.connect(
-                plan.endpoint.host, plan.endpoint.port, plan.keepalive_s, clean_start=True, properties=properties
-            )
-        else:
-            client.connect(plan.endpoint.host, plan.endpoint.port, plan.keepalive_s)
 
     def _on_connect(
         self, _client: mqtt.Client, _data: Any, _flags: Any, code: ReasonCode, properties: Properties | None
@@ -256,20 +228,20 @@ class Session:
             done.set_result([code.value for code in codes])
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
-        if len(self._messages) >= MAX_INCOMING:
-            self.dropped += 1
-            return
         properties = message.properties
-        self._messages.append(
-            Incoming(
-                message.topic,
-                bytes(message.payload),
-                message.retain,
-                getattr(properties, "ResponseTopic", ""),
-                getattr(properties, "CorrelationData", None),
-            )
+        incoming = Incoming(
+            message.topic,
+            bytes(message.payload),
+            message.retain,
+            getattr(properties, "ResponseTopic", ""),
+            getattr(properties, "CorrelationData", None),
+            message.qos,
+            message.mid,
         )
-        self._wake.set()
+        if self.inbox.put(incoming):
+            self._wake.set()
+        else:
+            self._client.ack(message.mid, message.qos)
 
     def _on_register_write(self, _client: mqtt.Client, _data: Any, sock: Any) -> None:
         if self._attached:

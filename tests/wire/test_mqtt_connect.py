@@ -57,7 +57,7 @@ async def test_dead_addresses_do_not_hold_up_the_living_one(monkeypatch: pytest.
 
 
 async def test_no_address_that_answers_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "HANDSHAKE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(connect_module, "HANDSHAKE_TIMEOUT_S", 0.3)
     with black_hole() as dead:
         resolved(monkeypatch, dead)
         async with running("mqtt://broker.example:1", FakeDelivery(), table=TABLE, insecure=True) as up:

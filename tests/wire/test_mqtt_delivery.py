@@ -77,6 +77,9 @@ async def test_without_the_setting_commands_are_not_listened_to() -> None:
         async def refuse(self, request: object, source: str, why: str) -> None:
             raise AssertionError(why)
 
+        async def dropped(self, count: int, source: str) -> None:
+            raise AssertionError(count)
+
     async with ScriptedBroker() as broker:
         delivery = blocks(1)
         async with running(broker.url, delivery, table=TABLE, commands=Never()):

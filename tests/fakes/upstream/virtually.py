@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -10,17 +10,18 @@ import pytest
 
 from gateway.errors import LinkError
 from gateway.upstream.client import BROKEN, Client
-from gateway.upstream.connect import Dialer
+from gateway.upstream.connect import Dialer, connect
+from gateway.upstream.plan import Plan
 from tests.fakes.virtual_time import run_wired
 
 T = TypeVar("T")
 
 
-async def _dial(dialer: Dialer, client: Client, work: Callable[[], object], timeout_s: float) -> None:
+async def _dial(dialer: Dialer, client: Client, plan: Plan, timeout_s: float) -> None:
     """Connect while the loop stands still: the listener's backlog takes the connection, and no virtual time passes."""
     try:
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(work).result()
+            pool.submit(connect, client, plan).result()
     except BROKEN as error:
         raise LinkError(str(error)) from error
 
