@@ -18,7 +18,7 @@ from gateway.errors import WriteError
 from gateway.readings import TagTable
 from gateway.runtime.clock import Clock
 from gateway.upstream.identity import compact
-from gateway.upstream.requests import BadRequestError, Request, Value, Write, allowed, parse, same, shown
+from gateway.upstream.requests import BadRequestError, Request, Value, Write, allowed, parse, recorded, same, shown
 
 log = logging.getLogger(__name__)
 
@@ -193,7 +193,7 @@ class Executor:
                     "source": source,
                     "id": wanted.id,
                     "tag": write.tag,
-                    "value": write.value if isinstance(write.value, (str, int, float)) else None,
+                    "value": recorded(write.value),
                     "status": result["status"],
                     "audit": sealed,
                 }
@@ -209,7 +209,7 @@ class Executor:
 
 
 def _described(wanted: Request, source: str) -> dict[str, object]:
-    writes = [{"tag": write.tag, "value": write.value} for write in wanted.writes]
+    writes = [{"tag": write.tag, "value": recorded(write.value)} for write in wanted.writes]
     return {"source": source, "id": wanted.id, "expires": wanted.expires_ms, "writes": writes}
 
 

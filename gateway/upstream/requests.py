@@ -19,6 +19,7 @@ from gateway.readings import INTEGER_LIMITS, Tag, TagTable
 MAX_REQUEST: Final = 64 << 10
 MAX_WRITES: Final = 100
 MAX_ID: Final = 128
+MAX_RECORDED: Final = 1000
 MAX_INTEGER: Final = 1 << 64
 _FLOAT_FORMATS: Final[Mapping[str, str]] = {"float16": "<e", "float32": "<f"}
 
@@ -66,7 +67,7 @@ def parse(text: bytes) -> Request:
         raise BadRequestError("no id (a text of 1 to 128 characters)")
     if not isinstance(writes, list) or not 0 < len(writes) <= MAX_WRITES:
         raise BadRequestError("no writes (a list of 1 to 100)", identity)
-    if expires is not None and (isinstance(expires, bool) or not isinstance(expires, (int, float))):
+    if expires is not None and not is_number(expires):
         raise BadRequestError("expires is no number of milliseconds", identity)
     return Request(identity, tuple(_write(write, identity) for write in writes), expires)
 
@@ -79,6 +80,20 @@ def _write(write: Any, identity: str) -> Write:
     if not isinstance(write, dict) or not isinstance(write.get("tag"), str) or "value" not in write:
         raise BadRequestError("a write needs tag and value", identity)
     return Write(write["tag"], write["value"])
+
+
+def is_number(value: Any) -> bool:
+    """Whether a JSON value is a number that can be told again: 1e400 is one to write, and infinity when read."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def recorded(value: Any) -> bool | float | str:
+    """A wish's value for log and event: as it came, or as its text where it is nothing a tag could take."""
+    if isinstance(value, bool | str) or is_number(value):
+        return value  # type: ignore[no-any-return]  # just looked at
+    return json.dumps(value, ensure_ascii=False)[:MAX_RECORDED]
 
 
 def allowed(table: TagTable, write: Write) -> tuple[int, Value]:

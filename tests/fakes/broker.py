@@ -33,6 +33,7 @@ class Connect:
     will_payload: bytes = b""
     username: str = ""
     password: bytes = b""
+    properties: bytes = b""  # MQTT 5, without their length
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class ScriptedBroker:
     acknowledged: list[Publish] = field(default_factory=list)
     subscribed: list[str] = field(default_factory=list)
     disconnects: list[int] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)  # packet ids of our own messages that were acknowledged
     alpn: list[str | None] = field(default_factory=list)  # what each TLS connection agreed on
     most_open: int = 0  # most QoS 1 messages ever unacknowledged on one connection
     connections: int = 0
@@ -164,6 +166,8 @@ class ScriptedBroker:
                 self.subscribed += filters
                 codes = bytes([self.suback] * len(filters))
                 self._write(writer, packet(SUBACK, mid + (b"\x00" if level == 5 else b"") + codes))
+            elif kind == PUBACK:
+                self.answers.append(struct.unpack("!H", body[:2])[0])
             elif kind == PINGREQ and self.answer_pings:
                 self._write(writer, b"\xd0\x00")
             elif kind == DISCONNECT:
@@ -188,10 +192,11 @@ def packet(kind: int, body: bytes, flags: int = 0) -> bytes:
     return bytes((kind << 4 | flags,)) + _length(len(body)) + body
 
 
-def publish_packet(topic: str, payload: bytes, properties: bytes = b"") -> bytes:
-    """A PUBLISH of QoS 0 under MQTT 5; `properties` without their length."""
-    name = topic.encode()
-    return packet(PUBLISH, struct.pack("!H", len(name)) + name + _length(len(properties)) + properties + payload)
+def publish_packet(topic: str, payload: bytes, properties: bytes = b"", *, mid: int = 0) -> bytes:
+    """A PUBLISH under MQTT 5, of QoS 1 where it has a packet id; `properties` without their length."""
+    name, number = topic.encode(), struct.pack("!H", mid) if mid else b""
+    body = struct.pack("!H", len(name)) + name + number + _length(len(properties)) + properties + payload
+    return packet(PUBLISH, body, 2 if mid else 0)
 
 
 def _length(number: int) -> bytes:
@@ -245,8 +250,7 @@ def parse_connect(body: bytes) -> Connect:
     assert cursor.text() == b"MQTT"
     level, flags = cursor.take(2)
     (keepalive,) = struct.unpack("!H", cursor.take(2))
-    if level == 5:
-        cursor.properties()
+    properties = cursor.properties() if level == 5 else b""
     client_id = cursor.text().decode()
     will_topic, will_payload = b"", b""
     if flags & 0x04:
@@ -255,7 +259,9 @@ def parse_connect(body: bytes) -> Connect:
         will_topic, will_payload = cursor.text(), cursor.text()
     username = cursor.text().decode() if flags & 0x80 else ""
     password = cursor.text() if flags & 0x40 else b""
-    return Connect(level, bool(flags & 2), client_id, keepalive, will_topic.decode(), will_payload, username, password)
+    return Connect(
+        level, bool(flags & 2), client_id, keepalive, will_topic.decode(), will_payload, username, password, properties
+    )
 
 
 def parse_publish(connection: int, flags: int, body: bytes, level: int, size: int) -> Publish:

@@ -147,7 +147,7 @@ class Collector:
         client.on_connect = self._connected
         client.on_subscribe = self._subscribed
         client.on_message = self._received
-        self._client = client
+        self.client = client
 
     def _connected(
         self, client: mqtt.Client, _data: object, _flags: mqtt.ConnectFlags, code: ReasonCode, _: Properties | None
@@ -185,7 +185,7 @@ class Collector:
         retain: bool = False,
     ) -> None:
         """Send a message from this client, and wait until it is out."""
-        self._client.publish(topic, payload, qos, retain=retain, properties=properties).wait_for_publish(DEADLINE_S)
+        self.client.publish(topic, payload, qos, retain=retain, properties=properties).wait_for_publish(DEADLINE_S)
 
     def payloads(self, topic: str) -> list[bytes]:
         """The payloads received on one topic, in order."""
@@ -207,13 +207,13 @@ class Collector:
             time.sleep(0.01)
 
     def __enter__(self) -> Collector:
-        self._client.connect("127.0.0.1", self.port, keepalive=30)
-        self._client.loop_start()
+        self.client.connect("127.0.0.1", self.port, keepalive=30)
+        self.client.loop_start()
         self.wait_subscribed()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        self.client.disconnect()
+        self.client.loop_stop()
