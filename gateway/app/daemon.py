@@ -23,6 +23,7 @@ from gateway.config import Configuration, load
 from gateway.errors import ConfigError
 from gateway.field.contract import FieldContext
 from gateway.readings import TagTable
+from gateway.runtime.audit import AuditLog
 from gateway.runtime.clock import Clock
 from gateway.runtime.counters import Counters
 from gateway.runtime.lag import LoopLag
@@ -34,7 +35,6 @@ from gateway.runtime.synchronised import Synchronised
 from gateway.runtime.systemd import Notifier
 from gateway.runtime.watchdog import Watchdog
 from gateway.spool.spool import SILENT_S, Spool
-from gateway.upstream.audit import AuditLog
 from gateway.upstream.commands import Executor
 from gateway.upstream.identity import Identity
 from gateway.upstream.requests import Value

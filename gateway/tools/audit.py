@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.upstream.audit import Verdict
-from gateway.upstream.audit import verify as check
+from gateway.runtime.audit import Verdict
+from gateway.runtime.audit import verify as check
 
 
 def verify(path: Path) -> tuple[bool, str]:

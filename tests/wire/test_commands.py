@@ -11,7 +11,7 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from gateway.upstream.audit import AuditLog, verify
+from gateway.runtime.audit import AuditLog, verify
 from gateway.upstream.commands import Executor
 from tests.fakes.broker import Publish, ScriptedBroker, publish_packet
 from tests.fakes.mosquitto import Collector, Mosquitto

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from gateway.runtime.audit import AuditLog, files, verify
 from gateway.tools.audit import verify as tool
-from gateway.upstream.audit import AuditLog, files, verify
 
 
 async def filled(path: Path, records: int, **options: int) -> AuditLog:
@@ -36,6 +37,12 @@ async def test_a_restart_goes_on_with_the_chain(tmp_path: Path) -> None:
     await filled(path, 3)
     assert verify(path).records == 6
     assert verify(path).fault == ""
+
+
+def records(path: Path) -> list[dict[str, object]]:
+    """The records of a file, without lines that are none."""
+    lines = [line for line in path.read_bytes().split(b"\n") if line.startswith(b"{") and line.endswith(b"}")]
+    return [json.loads(line) for line in lines]
 
 
 @pytest.mark.parametrize("row", range(5))
@@ -85,6 +92,90 @@ async def test_a_line_torn_by_a_power_cut_is_kept_and_said(tmp_path: Path) -> No
     assert [json.loads(line)["kind"] for line in path.read_text().splitlines()[4:]] == ["torn", "request", "request"]
     path.write_text(path.read_text().replace('{"seq":4,"ti\n', '{"seq":4,"xx\n'))
     assert "no record" in verify(path).fault
+
+
+async def test_a_cut_at_any_byte_is_gone_on_from(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    await filled(path, 2)
+    first = len(path.read_bytes().splitlines(keepends=True)[0])
+    whole = path.read_bytes()
+    for cut in range(first, len(whole) + 1):
+        path.write_bytes(whole[:cut])
+        await filled(path, 1)
+        kinds = [record["kind"] for record in records(path)]
+        complete = 2 if cut >= len(whole) - 1 else 1  # only the line's end may be missing from a complete one
+        torn = cut not in {first, len(whole) - 1, len(whole)}
+        assert kinds == ["request"] * complete + ["torn"] * torn + ["request"], cut
+        assert verify(path).fault == "", cut
+
+
+async def test_a_cut_in_the_record_of_a_cut_is_gone_on_from(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    await filled(path, 1)
+    path.write_bytes(path.read_bytes() + b'{"seq":2,"ti')
+    torn_at = path.stat().st_size
+    await filled(path, 1)
+    whole = path.read_bytes()
+    end = whole.index(b"\n", torn_at + 1)
+    for cut in range(torn_at, end):
+        path.write_bytes(whole[:cut])
+        await filled(path, 1)
+        assert (verify(path).fault, verify(path).records) == ("", 3), cut
+        path.write_bytes(path.read_bytes().replace(b'{"seq":2,"ti', b'{"seq":2,"xx', 1))
+        assert verify(path).fault == f"{path}:2: no record", cut
+
+
+async def test_a_new_file_torn_at_its_first_line_goes_on_with_the_old_chain(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    await filled(path, 3)
+    path.rename(tmp_path / "audit.log.1")
+    path.write_bytes(b'{"seq":4,"ti')
+    await filled(path, 1)
+    assert (verify(path).fault, verify(path).records) == ("", 5)
+
+
+async def test_what_a_failing_disk_leaves_never_breaks_the_chain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "audit.log"
+    log = await filled(path, 2)
+
+    def part(descriptor: int, data: bytes) -> int:
+        return real_write(descriptor, data[:20])
+
+    def broken(*_: object) -> None:
+        raise OSError("Input/output error")
+
+    real_write = os.write
+    for fault, name in ((part, "write"), (broken, "fsync"), (broken, "ftruncate")):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, fault)
+            if name == "ftruncate":
+                patch.setattr(os, "write", part)
+            with pytest.raises(OSError, match=r"Input/output|20 of"):
+                await log.record(1, "request", {"id": name})
+        await log.record(2, "request", {"id": f"after {name}"})
+        assert verify(path).fault == "", name
+    assert [record["kind"] for record in records(path)] == ["request"] * 4 + ["torn", "request"]
+
+
+async def test_nothing_in_a_record_can_forge_a_line_or_move_a_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    hostile = 'x\r\n{"seq":1}\u2028\u0085\x9b2J\x1b[2J\u202eabc\ud800 käse 焊接'
+    log = AuditLog(path)
+    await log.record(1, "request", {"id": hostile})
+    text = path.read_text(encoding="utf-8")
+    assert text.removesuffix("\n").isprintable()
+    assert "käse 焊接" in text
+    assert json.loads(text)["id"] == hostile
+    assert verify(path).fault == ""
+
+
+async def test_what_is_no_file_is_refused_and_nobody_waits(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="is no file"):
+        await filled(path, 1)
 
 
 async def test_rotation_keeps_the_chain_over_files(tmp_path: Path) -> None:
