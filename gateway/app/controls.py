@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import getpass
 import json
 import logging
 import secrets
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.runtime.control import ControlError, ControlServer, Params
+from gateway.runtime.control import Caller, ControlError, ControlServer, Params
 
 if TYPE_CHECKING:
     from gateway.app.daemon import Daemon
@@ -28,38 +27,37 @@ class Controls:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
 
-    async def reload(self, params: Params) -> Any:
+    async def reload(self, _: Params, caller: Caller) -> Any:
         """Read the configuration again."""
-        del params
-        return await self._daemon.reload()
+        return await self._daemon.reload(str(caller))
 
-    async def status(self, params: Params) -> Any:
+    async def status(self, _: Params, caller: Caller) -> Any:
         """The overview, devices, upstreams and losses as on the status page."""
-        del params
+        del caller
         view = self._daemon.view
         parts = {"devices": view.devices(), "upstreams": view.upstreams(), "losses": view.losses()}
         return {"health": view.health(), **parts, "events": view.events()}
 
-    async def write(self, params: Params) -> Any:
+    async def write(self, params: Params, caller: Caller) -> Any:
         """Write one tag; the result as in an answer to a command over MQTT."""
         request = {
             "id": f"local-{secrets.token_hex(8)}",
             "writes": [{"tag": params.get("tag"), "value": params.get("value")}],
         }
-        answer = json.loads(await self._daemon.commands.answer(json.dumps(request).encode(), _source()))
+        answer = json.loads(await self._daemon.commands.answer(json.dumps(request).encode(), str(caller)))
         return answer["results"][0]
 
-    async def acknowledge(self, params: Params) -> Any:
+    async def acknowledge(self, params: Params, caller: Caller) -> Any:
         """An operator has seen a tag's alarm."""
         name = str(params.get("tag", ""))
         tag = self._daemon.table.find(name)
         if tag is None:
             raise ControlError(f"there is no tag {name!r}")
-        if not self._daemon.acknowledge(tag, _source()):
+        if not self._daemon.acknowledge(tag, str(caller)):
             raise ControlError(f"{name} has no alarm to acknowledge")
         return {"tag": name, "status": "ok"}
 
-    async def trace(self, params: Params) -> AsyncIterator[Any]:
+    async def trace(self, params: Params, caller: Caller) -> AsyncIterator[Any]:
         """A line per frame of one device until the caller hangs up."""
         device = str(params.get("device", ""))
         lines: asyncio.Queue[str] = asyncio.Queue(_TRACE_LINES)
@@ -71,15 +69,13 @@ class Controls:
 
         if not self._daemon.buses.trace(device, sink):
             raise ControlError(f"there is no device {device!r}")
+        self._daemon.records.note("trace", source=str(caller), device=device, trace="on")
         try:
             while True:
                 yield await lines.get()
         finally:
             self._daemon.buses.trace(device, None)
-
-
-def _source() -> str:
-    return f"control socket ({getpass.getuser()})"
+            self._daemon.records.note("trace", source=str(caller), device=device, trace="off")
 
 
 @contextlib.asynccontextmanager

@@ -18,6 +18,7 @@ from gateway.app.controls import control_server
 from gateway.app.facts import plant, site, summary
 from gateway.app.flow import Flow
 from gateway.app.pages import Pages
+from gateway.app.records import Records
 from gateway.app.senders import Senders
 from gateway.config import Configuration, load
 from gateway.errors import ConfigError
@@ -43,6 +44,7 @@ log = logging.getLogger(__name__)
 
 _CLOSE_S = 3.0
 _TICK_S = 1.0
+_ERRORS = 20  # of a refused reload in its event; all of them are in the log
 
 
 class Daemon:
@@ -56,12 +58,14 @@ class Daemon:
         counters: Counters,
         latest: Latest,
         view: View,
+        records: Records,
         logs: Logs,
         notifier: Notifier,
         house: asyncio.TaskGroup,
     ) -> None:
         self.configuration = configuration
         self.view = view
+        self.records = records
         view.certificates = self._achieved
         self._spool = spool
         self._clock = clock
@@ -72,14 +76,14 @@ class Daemon:
         self.state = state
         self.watchdog = Watchdog(notifier)
         self.flow = Flow(configuration, spool, clock, counters, latest, self._link)
-        audit = AuditLog(state / "audit.log")
-        self.commands = Executor(self.flow.table, self._write, clock, spool, audit, self._note_write)
+        self.commands = Executor(self.flow.table, self._write, clock, spool, records.audit, self._note_write)
         self.senders = Senders(
             house, spool, clock, counters, latest, self.commands, lambda: self.flow.table, self.watchdog
         )
         context = FieldContext(self.flow, clock, counters, state if state.is_dir() else None)
         self.buses = Buses(house, context, self.watchdog)
-        self.pages = Pages(house, view)
+        self.pages = Pages(house, view, records.refused_login)
+        self._reloading = asyncio.Lock()
 
     @property
     def table(self) -> TagTable:
@@ -105,15 +109,17 @@ class Daemon:
         await self.senders.drain(self.configuration.root.shutdown_timeout)
         await self.pages.stop(_CLOSE_S)
 
-    async def reload(self) -> dict[str, object]:
+    async def reload(self, source: str) -> dict[str, object]:
         """Read the file again; a wrong one changes nothing. The result as it goes out in the `reload` event."""
-        self._notifier.reloading()
-        try:
-            outcome = await self._reload()
-        finally:
-            self._notifier.ready()
-        self._spool.event("reload", self._clock.now_ns(), outcome)
-        return outcome
+        async with self._reloading:
+            self._notifier.reloading()
+            try:
+                outcome = await self._reload()
+            finally:
+                self._notifier.ready()
+            self._spool.event("reload", self._clock.now_ns(), outcome)
+            self.records.note("reload", source=source, configuration=self.configuration.digest, **outcome)
+            return outcome
 
     async def _reload(self) -> dict[str, object]:
         try:
@@ -196,7 +202,8 @@ class Daemon:
 
 def _outcome(result: str, found: Changes, errors: list[str] | None = None) -> dict[str, object]:
     changed = {"devices": list(found.devices), "upstreams": list(found.upstreams)}
-    return {"result": result, "changed": changed, **({"errors": errors} if errors else {})}
+    shown = (errors or [])[:_ERRORS]
+    return {"result": result, "changed": changed, **({"errors": shown} if shown else {})}
 
 
 async def serve(configuration: Configuration, logs: Logs, notifier: Notifier) -> None:
@@ -230,9 +237,11 @@ async def serve(configuration: Configuration, logs: Logs, notifier: Notifier) ->
     view = View(
         identity, plant(configuration, configuration.table), counters, latest, clock, lag, place, logs.lines.newest
     )
-    told.append(view.event)
-    async with spool, asyncio.TaskGroup() as house:
-        daemon = Daemon(configuration, spool, clock, counters, latest, view, logs, notifier, house)
+    records = Records(AuditLog(place / "audit.log"), clock)
+    told += [view.event, records.event]
+    async with records, spool, asyncio.TaskGroup() as house:
+        records.note("start", version=__version__, boot=spool.boot, configuration=configuration.digest)
+        daemon = Daemon(configuration, spool, clock, counters, latest, view, records, logs, notifier, house)
         async with _background(house, daemon, spool, synchronised, lag, view), control_server(daemon):
             daemon.start()
             view.ready = True
@@ -255,7 +264,7 @@ async def _until(stop: asyncio.Event, reload: asyncio.Event, daemon: Daemon) -> 
             task.cancel()
         if reload.is_set() and not stop.is_set():
             reload.clear()
-            await daemon.reload()
+            await daemon.reload("SIGHUP")
 
 
 @contextlib.asynccontextmanager
@@ -270,6 +279,7 @@ async def _background(
         "lag": lag.run(),
         "trends": view.trends.run(),
         "watchdog": daemon.watchdog.run(),
+        "audit": daemon.records.run(),
     }
     tasks = [house.create_task(body, name=name) for name, body in work.items()]
     try:

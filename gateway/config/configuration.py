@@ -51,6 +51,7 @@ class Configuration:
     tags: Sequence[TagPlan]
     derived: DerivedSettings | None = None
     warnings: Sequence[Finding] = ()
+    digest: str = ""  # SHA-256 of the file's bytes, as `sha256sum` prints it
 
     @cached_property
     def table(self) -> TagTable:

@@ -7,7 +7,10 @@ Each pass goes on with what the one before could use, so one fault never hides a
 from __future__ import annotations
 
 import copy
+import hashlib
+import io
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,13 +46,14 @@ def load(file: Path, *, running: bool = False) -> Configuration:
     `running` is for the daemon: it starts although a secret or the spool's folder is missing, which is an error
     for everybody else.
     """
+    data = file.read_bytes()
     try:
-        text = file.read_text(encoding="utf-8")
+        text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8").read()
     except UnicodeDecodeError as error:
         findings = Findings(str(file), parse("{}"))
         findings.error((), f"this is no UTF-8 text: byte {error.start}")
         raise ConfigError(findings.errors) from error
-    return load_text(text, file, running=running)
+    return replace(load_text(text, file, running=running), digest=hashlib.sha256(data).hexdigest())
 
 
 def load_text(text: str, file: Path, *, running: bool = False) -> Configuration:

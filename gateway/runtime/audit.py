@@ -17,29 +17,51 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
+
+from gateway.runtime.disk import Disk
 
 MAX_BYTES: Final = 10 << 20
 KEPT_FILES: Final = 20
+PATIENCE_S: Final = 10.0
+CLOSE_S: Final = 3.0
 FIRST: Final = "0" * 64
 _FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
 
 class AuditLog:
-    """Appends records; each is on disk when `record` returns. OSError where the disk refuses it."""
+    """Appends records while its `async with` block runs; each is on disk when `record` returns."""
 
-    def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES, kept: int = KEPT_FILES) -> None:
+    def __init__(
+        self, path: Path, *, max_bytes: int = MAX_BYTES, kept: int = KEPT_FILES, patience_s: float = PATIENCE_S
+    ) -> None:
         self.path = path
         self._max_bytes = max_bytes
         self._kept = kept
-        self._lock = asyncio.Lock()
+        self._patience_s = patience_s
+        self._disk = Disk("audit-disk")
+        self._late: asyncio.Future[str] | None = None  # what nobody waits for any more
         self._last: tuple[int, str] | None = None  # number and hash of the newest record; None: look into the file
 
+    async def __aenter__(self) -> Self:
+        self._disk.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._disk.close(CLOSE_S)
+
     async def record(self, time_ms: int, kind: str, body: Mapping[str, object]) -> str:
-        """Append one record; its hash."""
-        async with self._lock:
-            return await asyncio.to_thread(self._append, time_ms, kind, body)
+        """Append one record; its hash. OSError where the disk refuses it, or takes longer than anybody should wait."""
+        if self._late is not None and not self._late.done():
+            raise TimeoutError("the disk does not answer")
+        work = self._disk.call(partial(self._append, time_ms, kind, body))
+        await asyncio.wait([work], timeout=self._patience_s)
+        if not work.done():
+            self._late = work
+            raise TimeoutError(f"the disk does not answer within {self._patience_s:g} s")
+        return work.result()
 
     def _append(self, time_ms: int, kind: str, body: Mapping[str, object]) -> str:
         if self._last is None:

@@ -18,8 +18,11 @@ import errno
 import json
 import logging
 import os
+import pwd
 import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,14 +36,30 @@ ANSWER_LIMIT: Final = 64 * 1024 * 1024  # status of a large plant in one line
 CONNECTIONS: Final = 8
 REQUEST_S: Final = 5.0
 _PATH_LIMIT: Final = 107  # bytes of sun_path
+_UCRED: Final = struct.Struct("iII")  # pid, uid, gid
 
 Params = Mapping[str, Any]
-Answer = Callable[[Params], Awaitable[Any]]  # JSON-able result; ControlError for the caller's mistake
-Stream = Callable[[Params], AsyncIterator[Any]]  # JSON-able items
 
 
 class ControlError(GatewayError):
     """The request can't be done, or the daemon can't be reached; the text is for the person who asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asked, as the kernel tells it."""
+
+    uid: int
+
+    def __str__(self) -> str:
+        try:
+            return f"control socket (uid {self.uid}, {pwd.getpwuid(self.uid).pw_name})"
+        except KeyError:
+            return f"control socket (uid {self.uid})"
+
+
+Answer = Callable[[Params, Caller], Awaitable[Any]]  # JSON-able result; ControlError for the caller's mistake
+Stream = Callable[[Params, Caller], AsyncIterator[Any]]  # JSON-able items
 
 
 class ControlServer:
@@ -91,10 +110,11 @@ class ControlServer:
             async with asyncio.timeout(REQUEST_S):
                 line = await reader.readuntil(b"\n")
             command, params = _parse(line)
+            caller = _caller(writer)
             if command in self._streams:
-                await _stream(self._streams[command](params), reader, writer)
+                await _stream(self._streams[command](params, caller), reader, writer)
             elif command in self._answers:
-                await _send(writer, {"result": await self._answers[command](params)})
+                await _send(writer, {"result": await self._answers[command](params, caller)})
             else:
                 raise ControlError(f"unknown command {printable(command, 40)!r}")
         except ControlError as error:
@@ -128,6 +148,12 @@ def _listening(path: Path) -> socket.socket:
         channel.close()
         raise
     return channel
+
+
+def _caller(writer: asyncio.StreamWriter) -> Caller:
+    credentials = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    _, uid, _ = _UCRED.unpack(credentials)
+    return Caller(uid)
 
 
 def _parse(line: bytes) -> tuple[str, Params]:

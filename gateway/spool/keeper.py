@@ -16,9 +16,9 @@ from typing import Final, TypeVar
 
 from gateway.errors import SpoolError
 from gateway.runtime.counters import SpoolCounters
+from gateway.runtime.disk import Disk
 from gateway.runtime.supervise import Backoff
 from gateway.spool.database import DamagedError, FullError
-from gateway.spool.disk import Disk
 from gateway.spool.opening import InUseError, forget, lock, open_store
 from gateway.spool.schema import Changes, Opening, Stored, Usage
 from gateway.spool.store import Store
@@ -46,7 +46,7 @@ class Keeper:
         self._damage = ""
         self._lock: int | None = None
         self._store = Store(path)
-        self._disk = Disk()
+        self._disk = Disk("spool-disk")
 
     def start(self) -> None:
         """Start the disk's thread."""

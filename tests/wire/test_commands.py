@@ -40,16 +40,17 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 async def test_a_request_is_answered(broker: Mosquitto, tmp_path: Path, protocol: object) -> None:
     plant = Plant()
     log = tmp_path / "audit.log"
-    commands = Executor(TABLE, plant.write, plant.clock, plant.memory, AuditLog(log), plant.events.append)
-    with Collector(broker.port, "cell/#") as received:
-        async with running(
-            broker.url, FakeDelivery(), table=TABLE, commands=commands, listen=True, protocol=protocol
-        ) as up:
-            await until(lambda: up.counters.messages > 0)
-            await asyncio.to_thread(received.publish, "cell/command/write", REQUEST)
-            await until(lambda: len(received.payloads("cell/command/result")) == 1)
-            await asyncio.to_thread(received.publish, "cell/command/write", REQUEST)
-            await until(lambda: len(received.payloads("cell/command/result")) == 2)
+    async with AuditLog(log) as audit:
+        commands = Executor(TABLE, plant.write, plant.clock, plant.memory, audit, plant.events.append)
+        with Collector(broker.port, "cell/#") as received:
+            async with running(
+                broker.url, FakeDelivery(), table=TABLE, commands=commands, listen=True, protocol=protocol
+            ) as up:
+                await until(lambda: up.counters.messages > 0)
+                await asyncio.to_thread(received.publish, "cell/command/write", REQUEST)
+                await until(lambda: len(received.payloads("cell/command/result")) == 1)
+                await asyncio.to_thread(received.publish, "cell/command/write", REQUEST)
+                await until(lambda: len(received.payloads("cell/command/result")) == 2)
     first, second = (json.loads(payload) for payload in received.payloads("cell/command/result"))
     assert first == second == RESULT
     assert plant.written == [("press.setpoint", 900)]

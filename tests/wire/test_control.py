@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from gateway.runtime.control import CONNECTIONS, LINE_LIMIT, ControlError, ControlServer, Params, call, stream
+from gateway.runtime.control import CONNECTIONS, LINE_LIMIT, Caller, ControlError, ControlServer, Params, call, stream
 
 
-async def echo(params: Params) -> object:
+async def echo(params: Params, _: Caller) -> object:
     return dict(params)
 
 
-async def refuse(_: Params) -> object:
+async def refuse(_: Params, __: Caller) -> object:
     raise ControlError("press.setpoint can't be written")
 
 
-async def hang(_: Params) -> object:
+async def hang(_: Params, __: Caller) -> object:
     await asyncio.Event().wait()
     return None
 
@@ -32,7 +32,7 @@ class Frames:
         self.count = count
         self.closed = asyncio.Event()
 
-    async def __call__(self, params: Params) -> AsyncIterator[object]:
+    async def __call__(self, params: Params, _: Caller) -> AsyncIterator[object]:
         try:
             number = 0
             while self.count is None or number < self.count:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import GatewayError
-from gateway.runtime.control import ControlServer, Params
+from gateway.runtime.control import Caller, ControlServer, Params
 from gateway.runtime.status.server import StatusServer
 from gateway.runtime.status.settings import StatusSettings
 from gateway.tools.status import show_status
@@ -47,7 +47,7 @@ async def test_by_address(plant: FakePlant, capsys: pytest.CaptureFixture[str]) 
 async def test_by_control_socket(plant: FakePlant, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     view = plant.view
 
-    async def status(_: Params) -> Any:
+    async def status(_: Params, __: Caller) -> Any:
         parts = {"devices": view.devices(), "upstreams": view.upstreams(), "losses": view.losses()}
         return {"health": view.health(), **parts, "events": view.events()}
 

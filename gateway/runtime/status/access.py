@@ -21,9 +21,15 @@ _ADDRESSES: Final = 256
 class Access:
     """Checks tokens and sessions. Without a token everybody on this machine may look."""
 
-    def __init__(self, token: str | None, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        token: str | None,
+        now: Callable[[], float] = time.time,
+        refused: Callable[[str], None] | None = None,  # called with the address a wrong token came from
+    ) -> None:
         self._digest = None if token is None else _digest(token)
         self._now = now
+        self._refused = refused
         self._key = secrets.token_bytes(32)
         self._failures: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
@@ -44,6 +50,7 @@ class Access:
         if self._digest is None:
             return True
         if self.blocked(address):
+            self._tell(address)
             return False
         if hmac.compare_digest(_digest(token), self._digest):
             return True
@@ -69,7 +76,12 @@ class Access:
     def _sign(self, text: str) -> str:
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
 
+    def _tell(self, address: str) -> None:
+        if self._refused is not None:
+            self._refused(address)
+
     def _failed(self, address: str) -> None:
+        self._tell(address)
         now = self._now()
         since, count = self._failures.pop(address, (now, 0))
         self._failures[address] = (now, 1) if now - since >= WAIT_S else (since, count + 1)

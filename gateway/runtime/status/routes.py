@@ -167,10 +167,10 @@ class Routes:
         if request.content_type != "application/x-www-form-urlencoded":
             return _error(415, "expected a form")
         form = urllib.parse.parse_qs((await request.read()).decode(errors="replace"))
-        if self._access.blocked(address):
-            return _login_form("Too many wrong tokens. Wait a minute.", 429)
         if not self._access.token(form.get("token", [""])[0], address):
             log.warning("status page: wrong token from %s", address)
+            if self._access.blocked(address):
+                return _login_form("Too many wrong tokens. Wait a minute.", 429)
             return _login_form("That is not the token.")
         response = web.Response(status=303, headers={"Location": "/"})
         response.set_cookie(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
@@ -28,12 +29,19 @@ class StatusServer:
     again, and the daemon does its work meanwhile.
     """
 
-    def __init__(self, settings: StatusSettings, source: Source, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        settings: StatusSettings,
+        source: Source,
+        limits: Limits | None = None,
+        refused: Callable[[str], None] | None = None,  # called with the address a wrong token came from
+    ) -> None:
         self.listening = asyncio.Event()  # set once `address` is known
         self.address: Address | None = None  # where it listens; the port is the real one
         self._settings = settings
         self._source = source
         self._limits = limits
+        self._refused = refused
         self._gate: Gate | None = None
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
@@ -56,7 +64,7 @@ class StatusServer:
         wanted = self._settings.address
         if wanted is None:
             raise LinkError("the status server is switched off")
-        access = Access(self._token())
+        access = Access(self._token(), refused=self._refused)
         self._streams = Streams(self._source)
         routes = Routes(self._source, access, self._streams, self._keep_open)
         self._runner = web.AppRunner(

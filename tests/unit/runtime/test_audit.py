@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
 from gateway.runtime.audit import AuditLog, files, verify
 from gateway.tools.audit import verify as tool
+from tests.fakes.waiting import until
 
 
-async def filled(path: Path, records: int, **options: int) -> AuditLog:
-    log = AuditLog(path, **options)
-    for number in range(records):
-        await log.record(1000 + number, "request", {"id": f"a{number}", "text": "käse"})
-    return log
+async def filled(path: Path, records: int, **options: int) -> None:
+    async with AuditLog(path, **options) as log:
+        for number in range(records):
+            await log.record(1000 + number, "request", {"id": f"a{number}", "text": "käse"})
 
 
 async def test_records_are_chained(tmp_path: Path) -> None:
@@ -138,7 +141,7 @@ async def test_what_a_failing_disk_leaves_never_breaks_the_chain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "audit.log"
-    log = await filled(path, 2)
+    await filled(path, 2)
 
     def part(descriptor: int, data: bytes) -> int:
         return real_write(descriptor, data[:20])
@@ -147,23 +150,68 @@ async def test_what_a_failing_disk_leaves_never_breaks_the_chain(
         raise OSError("Input/output error")
 
     real_write = os.write
-    for fault, name in ((part, "write"), (broken, "fsync"), (broken, "ftruncate")):
-        with monkeypatch.context() as patch:
-            patch.setattr(os, name, fault)
-            if name == "ftruncate":
-                patch.setattr(os, "write", part)
-            with pytest.raises(OSError, match=r"Input/output|20 of"):
-                await log.record(1, "request", {"id": name})
-        await log.record(2, "request", {"id": f"after {name}"})
-        assert verify(path).fault == "", name
+    async with AuditLog(path) as log:
+        for fault, name in ((part, "write"), (broken, "fsync"), (broken, "ftruncate")):
+            with monkeypatch.context() as patch:
+                patch.setattr(os, name, fault)
+                if name == "ftruncate":
+                    patch.setattr(os, "write", part)
+                with pytest.raises(OSError, match=r"Input/output|20 of"):
+                    await log.record(1, "request", {"id": name})
+            await log.record(2, "request", {"id": f"after {name}"})
+            assert verify(path).fault == "", name
     assert [record["kind"] for record in records(path)] == ["request"] * 4 + ["torn", "request"]
+
+
+async def test_a_disk_that_hangs_keeps_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "audit.log"
+    gate, hanging = socket.socketpair()
+
+    def hang(descriptor: int) -> None:
+        hanging.recv(1)
+        real(descriptor)
+
+    real = os.fsync
+    async with AuditLog(path, patience_s=0.1) as log:
+        monkeypatch.setattr(os, "fsync", hang)
+        with pytest.raises(TimeoutError, match="within"):
+            await log.record(1, "request", {"id": "a"})
+        with pytest.raises(TimeoutError, match=r"does not answer$"):
+            await log.record(2, "request", {"id": "b"})
+        monkeypatch.setattr(os, "fsync", real)
+        gate.close()
+        await until(lambda: path.read_bytes().endswith(b"\n"))
+        await retried(log)
+    hanging.close()
+    assert [record["id"] for record in records(path)] == ["a", "c"]
+    assert verify(path).fault == ""
+
+
+async def retried(log: AuditLog) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await log.record(3, "request", {"id": "c"})
+                return
+            await asyncio.sleep(0.01)
+
+
+async def test_callers_that_are_cancelled_leave_the_chain_whole(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    async with AuditLog(path) as log:
+        for number in range(20):
+            task = asyncio.create_task(log.record(number, "request", {"id": "cancelled"}))
+            await asyncio.sleep(0)
+            task.cancel()
+            await log.record(number, "request", {"id": "next"})
+    assert (verify(path).fault, verify(path).records) == ("", 40)
 
 
 async def test_nothing_in_a_record_can_forge_a_line_or_move_a_terminal(tmp_path: Path) -> None:
     path = tmp_path / "audit.log"
     hostile = 'x\r\n{"seq":1}\u2028\u0085\x9b2J\x1b[2J\u202eabc\ud800 käse 焊接'
-    log = AuditLog(path)
-    await log.record(1, "request", {"id": hostile})
+    async with AuditLog(path) as log:
+        await log.record(1, "request", {"id": hostile})
     text = path.read_text(encoding="utf-8")
     assert text.removesuffix("\n").isprintable()
     assert "käse 焊接" in text

@@ -1,26 +1,24 @@
-"""The one thread of the spool: whatever waits for the disk runs here, in order, and answers on the event loop."""
+"""A thread for what waits for the disk: calls run there one after the other and answer on the event loop."""
 
 from __future__ import annotations
 
 import asyncio
-import threading  # noqa: TID251  # this module owns the disk's thread
+import threading  # noqa: TID251  # this module owns the disks' threads
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TypeVar
-
-from gateway.errors import SpoolError
 
 T = TypeVar("T")
 _Job = tuple[asyncio.Future[Any], Callable[[], Any]]
 
 
 class Disk:
-    """Calls of one event loop, served one after the other. Only SpoolError comes back; anything else is a bug."""
+    """Calls of one event loop, served in order by a thread of the given name; whatever a call raises comes back."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         # A daemon: a disk that hangs for good must not hold up the end of the process.
-        self._thread = threading.Thread(target=self._serve, name="spool-disk", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
 
     def start(self) -> None:
         """Start the thread; its answers come on the running loop."""
@@ -48,10 +46,8 @@ class Disk:
             error: BaseException | None = None
             try:
                 result = work()
-            except SpoolError as failed:
+            except BaseException as failed:  # noqa: BLE001  # carried to the loop, where a bug ends the process
                 error = failed
-            except BaseException as bug:  # noqa: BLE001  # carried to the loop, where it ends the process
-                error = bug
             try:
                 self._loop.call_soon_threadsafe(_settle, done, result, error)
             except RuntimeError:  # the loop is closed: nobody waits any more
