@@ -75,6 +75,7 @@ class Daemon:
         state = configuration.root.spool.place(configuration.root.gateway.name).parent
         self.state = state
         self.watchdog = Watchdog(notifier)
+        view.stalled = self.watchdog.stalled
         self.flow = Flow(configuration, spool, clock, counters, latest, self._link)
         self.commands = Executor(self.flow.table, self._write, clock, spool, records.audit, self._note_write)
         self.senders = Senders(

@@ -71,6 +71,11 @@ def unreadable(path: Path) -> str:
         return f"can't be read: {error.strerror or error}: {path}"
 
 
+def is_placeholder(text: str) -> bool:
+    """Whether a secret is none: empty, or what examples show in its place."""
+    return text.strip().lower() in _PLACEHOLDERS
+
+
 class Secret(Settings):
     """A reference to a secret, never the secret: a file, an environment variable or a systemd credential."""
 
@@ -109,7 +114,7 @@ class Secret(Settings):
             return "is no UTF-8 text"
         except KeyError:
             return f"environment variable {self.env} is not set"
-        return "is a placeholder" if text.strip().lower() in _PLACEHOLDERS else ""
+        return "is a placeholder" if is_placeholder(text) else ""
 
     def read(self) -> str:
         """The secret without a trailing newline; OSError or KeyError where it can't be had."""

@@ -108,6 +108,15 @@ async def test_strict_health(client: Client) -> None:
     assert (await client.get("/healthz?strict=1")).status == 200
 
 
+async def test_a_stalled_task_is_no_health(client: Client) -> None:
+    assert (await client.json("/healthz"))["live"] is True
+    client.plant.view.stalled = lambda: ["bus press-plc"]
+    answer = await client.get("/healthz")
+    health = await answer.json()
+    assert (answer.status, health["live"]) == (503, False)
+    assert health["reasons"][0] == "bus press-plc makes no progress"
+
+
 async def test_all_tags_or_some(client: Client) -> None:
     everything = await client.json("/api/v1/tags")
     assert everything["total"] == len(everything["tags"]) == 1209
@@ -190,6 +199,17 @@ async def test_a_browser_signs_in(locked: Client) -> None:
     assert (await locked.get("/api/v1/health")).status == 200
     await locked.http.post(f"{locked.url}/logout", allow_redirects=False)
     assert (await locked.get("/api/v1/health")).status == 401
+
+
+@pytest.mark.parametrize("path", ["/login", "/logout"])
+async def test_a_form_of_another_page_is_not_taken(locked: Client, path: str) -> None:
+    for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
+        answer = await locked.http.post(
+            locked.url + path, data={"token": "wrong"}, headers=headers, allow_redirects=False
+        )
+        assert (answer.status, answer.headers.get("Set-Cookie")) == (403, None)
+    answer = await locked.http.post(f"{locked.url}/login", data={"token": TOKEN}, allow_redirects=False)
+    assert answer.status == 303  # and nobody was locked out by the stranger's guesses
 
 
 async def test_guessing_is_slowed_down(locked: Client) -> None:
@@ -314,6 +334,14 @@ async def test_a_taken_port_is_tried_again(client: Client, plant: FakePlant) -> 
 async def test_a_missing_token_keeps_the_page_away(plant: FakePlant, tmp_path: Path) -> None:
     settings = StatusSettings.model_validate({"listen": "127.0.0.1:0", "token": {"file": tmp_path / "none"}})
     with pytest.raises(LinkError, match="token can't be read"):
+        await StatusServer(settings, plant.view).__aenter__()
+
+
+@pytest.mark.parametrize("text", ["changeme", "", "\n"])
+async def test_a_token_that_is_none_keeps_the_page_away(plant: FakePlant, tmp_path: Path, text: str) -> None:
+    (tmp_path / "token").write_text(text)
+    settings = StatusSettings.model_validate({"listen": "127.0.0.1:0", "token": {"file": tmp_path / "token"}})
+    with pytest.raises(LinkError, match="is a placeholder"):
         await StatusServer(settings, plant.view).__aenter__()
 
 

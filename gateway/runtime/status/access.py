@@ -1,4 +1,4 @@
-"""Who may look: a token as `Authorization: Bearer`, or a login that a signed cookie remembers. Pure."""
+"""Who may look: a token as `Authorization: Bearer`, or a login that a signed cookie remembers; from where. Pure."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Access:
 
     def blocked(self, address: str) -> bool:
         """Whether an address has to wait before its tokens are looked at again."""
-        since, count = self._failures.get(address, (0.0, 0))
+        since, count = self._failures.get(_subject(address), (0.0, 0))
         return count >= FAILURES and self._now() - since < WAIT_S
 
     def session(self) -> str:
@@ -82,9 +82,9 @@ class Access:
 
     def _failed(self, address: str) -> None:
         self._tell(address)
-        now = self._now()
-        since, count = self._failures.pop(address, (now, 0))
-        self._failures[address] = (now, 1) if now - since >= WAIT_S else (since, count + 1)
+        now, subject = self._now(), _subject(address)
+        since, count = self._failures.pop(subject, (now, 0))
+        self._failures[subject] = (now, 1) if now - since >= WAIT_S else (since, count + 1)
         while len(self._failures) > _ADDRESSES:
             self._failures.popitem(last=False)
 
@@ -103,6 +103,27 @@ def is_own_name(host: str, machine: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_own_page(site: str, origin: str, host: str) -> bool:
+    """Whether a form comes from our own page, by its Sec-Fetch-Site, Origin and Host headers, not from a stranger's.
+
+    Browsers send the first only to addresses they trust; a program that is no browser sends neither.
+    """
+    if site:
+        return site in {"same-origin", "none"}
+    return not origin or origin.partition("://")[2].lower() == host.lower()
+
+
+def _subject(address: str) -> str:
+    """Whose guesses count together: an IPv6 network of 64 bits is one customer's to choose from."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return str(parsed.ipv4_mapped or ipaddress.IPv6Network((parsed, 64), strict=False))
+    return address
 
 
 def _digest(token: str) -> bytes:

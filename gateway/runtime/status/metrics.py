@@ -14,6 +14,7 @@ from gateway.runtime.counters import Counters
 from gateway.runtime.status.source import Json
 
 MOST_CERTIFICATES = 1000  # tags with labels of their own: what a scraper takes without harm
+LOSS_REASONS = ("missed_tick", "power", "spool_age", "spool_corrupt", "spool_full")
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 
@@ -32,9 +33,8 @@ def metrics(
     yield _counter(
         "readings", "Readings by stage", ["stage"], ([s, readings[s]] for s in ("polled", "kept", "acknowledged"))
     )
-    yield _counter(
-        "readings_lost", "Readings lost, each told by a loss event", ["reason"], sorted(counters.spool.lost.items())
-    )
+    lost = dict.fromkeys(LOSS_REASONS, 0) | counters.spool.lost  # a series that begins at its first loss hides that one
+    yield _counter("readings_lost", "Readings lost, each told by a loss event", ["reason"], sorted(lost.items()))
     yield _gauge(
         "backlog_readings",
         "Readings not yet acknowledged by the slowest upstream",

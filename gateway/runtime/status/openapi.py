@@ -33,7 +33,8 @@ _SCHEMAS: Final[Json] = {
     "Health": _object(
         {
             "status": {"enum": ["ok", "degraded", "starting"]},
-            "ready": _YES,
+            "ready": {"type": "boolean", "description": "the daemon has started"},
+            "live": {"type": "boolean", "description": "no task of the daemon has stalled"},
             "reasons": _list(_TEXT),
             "gateway": _TEXT,
             "version": _TEXT,
@@ -180,7 +181,12 @@ def description(version: str) -> Json:
                 "Whether the daemon works; details only with the token",
                 {"type": "object", "properties": {"status": _TEXT}, "required": ["status"]},
                 [_parameter("strict", {"enum": ["0", "1"]}, "503 where a device or upstream is down")],
-                {"503": {"description": "strict, and something is down", "content": {"application/json": {}}}},
+                {
+                    "503": {
+                        "description": "the daemon has stalled, or strict and something is down",
+                        "content": {"application/json": {}},
+                    }
+                },
             ),
         },
         "components": {

@@ -14,7 +14,7 @@ import orjson
 from aiohttp import web
 
 from gateway.runtime.status import metrics
-from gateway.runtime.status.access import COOKIE, SESSION_S, Access, is_own_name
+from gateway.runtime.status.access import COOKIE, SESSION_S, Access, is_own_name, is_own_page
 from gateway.runtime.status.login import LOGIN_POLICY, login_page
 from gateway.runtime.status.openapi import description
 from gateway.runtime.status.source import Selection, Source
@@ -42,7 +42,7 @@ _HEADERS: Final = {
     "Server": "gateway",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with no-referrer a browser would hide the origin of our own form, too
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
@@ -91,6 +91,8 @@ class Routes:
         try:
             if not self._access.required and not is_own_name(request.headers.get("Host", ""), self._machine):
                 response: web.StreamResponse = _error(403, "ask for this machine by its own name or address")
+            elif request.method == "POST" and not _is_own_form(request):
+                response = _error(403, "forms of other pages are not taken")
             elif request.path in _OPEN or self._allowed(request):
                 response = await handler(request)
             else:
@@ -133,7 +135,8 @@ class Routes:
         down = [name for kind in ("devices", "upstreams") for name, link in health[kind].items() if not link["up"]]
         strict = _flag(request.query, "strict")
         shown = health if self._allowed(request) else {"status": health["status"]}
-        return _json(shown, 503 if strict and (down or not health["ready"]) else 200)
+        failed = not health["live"] or (strict and (down or not health["ready"]))
+        return _json(shown, 503 if failed else 200)
 
     async def _metrics(self, _: web.Request) -> web.Response:
         source = self._source
@@ -182,6 +185,11 @@ class Routes:
         response = web.Response(status=303, headers={"Location": "/"})
         response.del_cookie(COOKIE, path="/", httponly=True, samesite="Strict")
         return response
+
+
+def _is_own_form(request: web.Request) -> bool:
+    headers = request.headers
+    return is_own_page(headers.get("Sec-Fetch-Site", ""), headers.get("Origin", ""), headers.get("Host", ""))
 
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:

@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.errors import LinkError
+from gateway.runtime.settings import is_placeholder
 from gateway.runtime.status.access import Access
 from gateway.runtime.status.gate import Gate, Limits
 from gateway.runtime.status.routes import Routes
@@ -107,8 +108,8 @@ class StatusServer:
             token = self._settings.token.read()
         except (OSError, KeyError, UnicodeDecodeError) as error:
             raise LinkError(f"the token can't be read: {self._settings.token}") from error
-        if not token.strip():
-            raise LinkError(f"the token is empty: {self._settings.token}")
+        if is_placeholder(token):
+            raise LinkError(f"the token is a placeholder: {self._settings.token}")
         return token
 
 

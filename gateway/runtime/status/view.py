@@ -79,6 +79,7 @@ class View:
         log: Callable[[], Sequence[Json]] = list,
     ) -> None:
         self.certificates: Callable[[], Sequence[Json]] = list  # the application sets it once there are steps
+        self.stalled: Callable[[], Iterable[str]] = list  # and this once there is a watchdog: what makes no progress
         self.counters = counters
         self.trends = Trends(latest)
         self.ready = False
@@ -105,10 +106,12 @@ class View:
     def health(self) -> Json:
         """The overview."""
         counters, now = self.counters, self._clock.now_ns()
-        reasons = list(self._reasons())
+        stalled = sorted(self.stalled())
+        reasons = [*(f"{name} makes no progress" for name in stalled), *self._reasons()]
         return {
             "status": "starting" if not self.ready else "degraded" if reasons else "ok",
             "ready": self.ready,
+            "live": not stalled,
             "reasons": reasons,
             "gateway": self._identity.name,
             "version": self._identity.version,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.runtime.status.access import FAILURES, SESSION_S, Access, is_own_name
+from gateway.runtime.status.access import FAILURES, SESSION_S, Access, is_own_name, is_own_page
 
 TOKEN = "correct horse battery staple"  # noqa: S105  # a test's token
 
@@ -58,6 +58,47 @@ def test_guessing_is_slowed_down_by_address() -> None:
     assert bench.access.token(TOKEN, "engineer")
     bench.now += 61
     assert bench.access.token(TOKEN, "thief")
+
+
+def test_a_network_of_one_customer_counts_as_one() -> None:
+    access = Clocked().access
+    for number in range(FAILURES):
+        access.token("wrong", f"2001:db8:1:2::{number:x}")
+    assert access.blocked("2001:db8:1:2:ffff::1%eth0")
+    assert not access.blocked("2001:db8:1:3::1")
+    for _ in range(FAILURES):
+        access.token("wrong", "::ffff:10.0.0.1")
+    assert access.blocked("10.0.0.1")
+
+
+def test_every_refusal_is_told() -> None:
+    told: list[str] = []
+    access = Access(TOKEN, refused=told.append)
+    for _ in range(FAILURES + 5):
+        access.token("wrong", "thief")
+    access.allowed("Bearer wrong", "", "other")
+    access.allowed(f"Bearer {TOKEN}", "", "engineer")
+    access.allowed("", "", "nobody")
+    assert told == ["thief"] * (FAILURES + 5) + ["other"]
+
+
+@pytest.mark.parametrize(
+    ("site", "origin", "own"),
+    [
+        ("same-origin", "https://gw.example", True),  # behind a proxy that gives us another Host
+        ("none", "", True),
+        ("cross-site", "", False),
+        ("same-site", "http://box-3:8080", False),
+        ("", "http://box-3:8080", True),
+        ("", "http://BOX-3:8080", True),
+        ("", "http://box-3:80", False),
+        ("", "http://evil.example", False),
+        ("", "null", False),
+        ("", "", True),  # no browser
+    ],
+)
+def test_forms_of_other_pages(site: str, origin: str, own: bool) -> None:
+    assert is_own_page(site, origin, "box-3:8080") is own
 
 
 def test_remembered_addresses_are_bounded() -> None:

@@ -55,7 +55,9 @@ def test_the_figures() -> None:
         (("stage", "kept"),): 190.0,
         (("stage", "acknowledged"),): 190.0,
     }
-    assert found["gateway_readings_lost_total"] == {(("reason", "missed_tick"),): 14.0}
+    lost = found["gateway_readings_lost_total"]
+    assert lost.pop((("reason", "missed_tick"),)) == 14.0
+    assert lost == {(("reason", reason),): 0.0 for reason in ("power", "spool_age", "spool_corrupt", "spool_full")}
     assert found["gateway_device_up"][("device", "meter-2"),] == 0.0
     assert found["gateway_poll_errors_total"] == {(("device", "meter-2"), ("reason", "timeout")): 1.0}
     assert found["gateway_upstream_up"] == {(("upstream", "plant"),): 1.0, (("upstream", "cloud"),): 0.0}
