@@ -84,6 +84,10 @@ class Upstream:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop` is set and nothing is left. Cancelled, it says goodbye within 2 s and ends."""
+        for endpoint in self._endpoints:
+            if not (endpoint.tls or endpoint.loopback):
+                text = "%s: everything goes to %s unencrypted: who is on the way can read and forge it (insecure: true)"
+                log.warning(text, self.name, endpoint.host, extra={"upstream": self.name})
         async with asyncio.TaskGroup() as group:
             background = group.create_task(self._conversation.background())
             sending = group.create_task(supervise(self.name, partial(self._attempt, stop), self._backoff))

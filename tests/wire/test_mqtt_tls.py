@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Any
 
 import pytest
@@ -35,6 +36,37 @@ async def test_a_bad_certificate_is_refused(authority: Authority, host: str, exp
             await until(lambda: reason in up.counters.reason)
         assert broker.connects == []
         assert delivery.left
+
+
+async def test_a_certificate_signed_by_itself_is_refused(authority: Authority) -> None:
+    async with ScriptedBroker(tls=authority.server("localhost", by_itself=True)) as broker:
+        delivery = FakeDelivery([block(0, TABLE)])
+        async with running(broker.url, delivery, table=TABLE, tls={"ca": authority.ca}, patience=0.1) as up:
+            await until(lambda: "certificate refused" in up.counters.reason)
+        assert broker.connects == []
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:DeprecationWarning")
+async def test_a_broker_that_only_speaks_old_tls_is_refused(authority: Authority) -> None:
+    context = authority.server("localhost")
+    context.set_ciphers("ALL:@SECLEVEL=0")  # else this end would refuse it first
+    context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    async with ScriptedBroker(tls=context) as broker:
+        delivery = FakeDelivery([block(0, TABLE)])
+        async with running(broker.url, delivery, table=TABLE, tls={"ca": authority.ca}, patience=0.1) as up:
+            await until(lambda: "SSL" in up.counters.reason)
+        assert broker.connects == []
+    assert delivery.left
+
+
+async def test_plain_text_is_said_at_each_start(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        async with running("mqtt://192.0.2.1", FakeDelivery(), table=TABLE, insecure=True, patience=0.1):
+            await until(lambda: "unencrypted" in caplog.text)
+        caplog.clear()
+    async with running("mqtt://127.0.0.1:1", FakeDelivery(), table=TABLE, patience=0.1) as up:
+        await until(lambda: bool(up.counters.reason))
+    assert "unencrypted" not in caplog.text
 
 
 async def test_an_unknown_authority_is_refused(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> None:

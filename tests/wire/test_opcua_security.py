@@ -79,6 +79,26 @@ async def test_a_server_with_another_certificate_is_not_talked_to(pki: Pki, capl
     assert "down" in caplog.text
 
 
+@pytest.mark.parametrize("whose", ["own", "server"])
+async def test_an_expired_certificate_is_refused(
+    pki: Pki, tmp_path: Path, whose: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    expired = create(tmp_path, f"urn:tests:{'gateway' if whose == 'own' else 'server'}", days=0)
+    server = secured(pki, "Basic256Sha256_SignAndEncrypt")
+    keys = security(pki, "Basic256Sha256")
+    if whose == "own":
+        keys |= {"certificate": expired.certificate, "private_key": expired.private_key}
+    else:
+        server.certificate, server.key = expired.certificate, expired.private_key
+        keys |= {"server_certificate": expired.certificate}
+    async with serving(server):
+        devices = {"plc": {"mode": "poll", "tags": nodes("a")}}
+        async with running(server.endpoint, devices, security=keys) as (_, port):
+            await port.wait(lambda: len(port.of("plc.a")) >= 2)
+            assert port.qualities("plc.a") == {Quality.BAD_LINK}
+    assert "expired on" in caplog.text
+
+
 async def test_a_plain_endpoint_is_never_taken_instead(pki: Pki) -> None:
     server = OpcuaServer({"a": 6.0})
     async with serving(server):

@@ -60,11 +60,12 @@ def _format(path: Path) -> str:
         raise RefusedError(f"{path}: {error.strerror or error}") from error
 
 
-def _warn_of_expiry(certificate: x509.Certificate, path: Path) -> None:
+def _check_expiry(certificate: x509.Certificate, path: Path) -> None:
+    """Warn in time; RefusedError once it is over, as any certificate that has expired is no longer trusted."""
     left = certificate.not_valid_after_utc - datetime.now(UTC)
     if left < timedelta(0):
-        log.warning("%s expired on %s", path, certificate.not_valid_after_utc.date())
-    elif left < SOON:
+        raise RefusedError(f"{path} expired on {certificate.not_valid_after_utc.date()}")
+    if left < SOON:
         log.warning("%s expires in %d days", path, left.days)
 
 
@@ -87,8 +88,8 @@ async def _set_policy(client: Client, security: Security) -> None:
     assert key is not None  # noqa: S101
     assert server is not None  # noqa: S101
     certificate, pinned = await asyncio.to_thread(_load, own), await asyncio.to_thread(_load, server)
-    _warn_of_expiry(certificate, own)
-    _warn_of_expiry(pinned, server)
+    _check_expiry(certificate, own)
+    _check_expiry(pinned, server)
     client.application_uri = application_uri(certificate, own)
     await client.set_security(
         POLICIES[security.policy],

@@ -49,9 +49,10 @@ class Authority:
             .not_valid_after(now - age + 2 * DAY)
         )
 
-    def sign(self, host: str, *, expired: bool = False) -> tuple[Path, Path]:
+    def sign(self, host: str, *, expired: bool = False, by_itself: bool = False) -> tuple[Path, Path]:
         """Certificate and key files for a host name or address."""
         key = ec.generate_private_key(ec.SECP256R1())
+        issuer = key if by_itself else self._key
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
         try:
             alternative: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(host))
@@ -65,10 +66,10 @@ class Authority:
                 x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
                 critical=False,
             )
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
-            .sign(self._key, hashes.SHA256())
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key()), critical=False)
+            .sign(issuer, hashes.SHA256())
         )
-        stem = f"{host}-{'expired' if expired else 'valid'}"
+        stem = f"{host}-{'expired' if expired else 'own' if by_itself else 'valid'}"
         certificate_file, key_file = self.folder / f"{stem}.pem", self.folder / f"{stem}.key"
         certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         key_file.write_bytes(
@@ -78,10 +79,10 @@ class Authority:
         )
         return certificate_file, key_file
 
-    def server(self, host: str, *, expired: bool = False) -> ssl.SSLContext:
+    def server(self, host: str, *, expired: bool = False, by_itself: bool = False) -> ssl.SSLContext:
         """A server's context with a certificate for the host."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*self.sign(host, expired=expired))
+        context.load_cert_chain(*self.sign(host, expired=expired, by_itself=by_itself))
         return context
 
 
