@@ -11,6 +11,7 @@ from gateway.config import Bus
 from gateway.errors import WriteError
 from gateway.field.contract import FieldContext, FieldPort, Loss, Source
 from gateway.readings import Readings, TagTable
+from gateway.runtime.supervise import end
 from gateway.runtime.watchdog import Watchdog
 
 _SILENT_TICKS: Final = 5
@@ -71,11 +72,9 @@ class Buses:
     async def stop(self, names: Iterable[str], timeout_s: float) -> None:
         """End buses and close their links; a link that won't close in time is left behind."""
         stopped = {name: self._tasks.pop(name) for name in names}
-        for name, task in stopped.items():
+        for name in stopped:
             self._watchdog.forget(f"bus {name}")
-            task.cancel()
-        if stopped:
-            await asyncio.wait(stopped.values(), timeout=timeout_s)
+        await end(stopped.values(), timeout_s)
         self._sources = {name: source for name, source in self._sources.items() if name in self._tasks}
         self._ports = {name: port for name, port in self._ports.items() if name in self._tasks}
         self._homes = {device: name for device, name in self._homes.items() if name in self._tasks}

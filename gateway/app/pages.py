@@ -8,7 +8,7 @@ from collections.abc import Callable
 from gateway.runtime.status.server import StatusServer
 from gateway.runtime.status.settings import StatusSettings
 from gateway.runtime.status.view import View
-from gateway.runtime.supervise import supervise
+from gateway.runtime.supervise import end, supervise
 
 
 class Pages:
@@ -28,6 +28,5 @@ class Pages:
     async def stop(self, timeout_s: float) -> None:
         """End the server."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=timeout_s)
+            await end([self._task], timeout_s)
             self._task = None

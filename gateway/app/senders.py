@@ -10,6 +10,7 @@ from gateway.readings import TagTable
 from gateway.runtime.clock import Clock
 from gateway.runtime.counters import Counters
 from gateway.runtime.latest import Latest
+from gateway.runtime.supervise import end
 from gateway.runtime.watchdog import Watchdog
 from gateway.spool.spool import Spool
 from gateway.upstream.commands import Commands
@@ -77,12 +78,9 @@ class Senders:
     async def stop(self, names: Iterable[str], timeout_s: float) -> None:
         """End upstreams at once; what they did not deliver stays in the spool."""
         stopped = {name: self._tasks.pop(name) for name in names}
-        tasks = stopped.values()
-        for name, task in stopped.items():
+        for name in stopped:
             self._watchdog.forget(f"upstream {name}")
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=timeout_s)
+        await end(stopped.values(), timeout_s)
         self._upstreams = {name: upstream for name, upstream in self._upstreams.items() if name in self._tasks}
 
     async def drain(self, timeout_s: float) -> None:

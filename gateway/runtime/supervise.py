@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 
 from gateway.errors import LinkError, RefusedError
@@ -79,6 +79,20 @@ async def supervise(name: str, body: Callable[[Link], Awaitable[None]], backoff:
         try:
             await body(link)
         except LinkError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # `wait_for` of Python 3.11 loses a cancellation that comes together with a failure or a result
+                raise asyncio.CancelledError from error
             await asyncio.sleep(link.failed(error))
         else:
             return
+
+
+async def end(tasks: Collection[asyncio.Task[None]], timeout_s: float) -> None:
+    """Cancel tasks and wait for their end; one that lost the cancellation gets it again after half the time."""
+    left = set(tasks)
+    for _ in range(2):
+        for task in left:
+            task.cancel()
+        if left:
+            _, left = await asyncio.wait(left, timeout=timeout_s / 2)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import LinkError, RefusedError
-from gateway.runtime.supervise import Backoff, Link, supervise
+from gateway.runtime.supervise import Backoff, Link, end, supervise
 
 
 def no_wait() -> Backoff:
@@ -66,6 +66,44 @@ async def test_cancelling_ends_it_in_the_wait_too() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_cancellation_that_a_failure_swallowed_ends_it_all_the_same() -> None:
+    attempts = 0
+
+    async def body(_: Link) -> None:
+        nonlocal attempts
+        attempts += 1
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise LinkError("refused") from None
+
+    task = asyncio.create_task(supervise("plc", body, no_wait()))
+    await asyncio.sleep(0)
+    task.cancel()
+    async with asyncio.timeout(5):
+        await asyncio.wait([task])
+    assert task.cancelled()
+    assert attempts == 1
+
+
+async def test_a_task_that_lost_its_cancellation_gets_another() -> None:
+    lost: list[str] = []
+
+    async def loses_one() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            lost.append("one")
+        await asyncio.Event().wait()
+
+    tasks = [asyncio.create_task(loses_one()), asyncio.create_task(asyncio.sleep(1000))]
+    await asyncio.sleep(0)
+    await end(tasks, 0.1)
+    assert [task.cancelled() for task in tasks] == [True, True]
+    assert lost == ["one"]
+    await end([], 1000)
 
 
 async def test_one_line_when_it_goes_down_and_one_when_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
