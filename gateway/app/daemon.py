@@ -124,7 +124,7 @@ class Daemon:
 
     async def _reload(self) -> dict[str, object]:
         try:
-            new = await asyncio.to_thread(load, self.configuration.file, running=True)
+            new = await asyncio.to_thread(load, self.configuration.file)  # whole: secrets and files, too
         except ConfigError as error:
             log.warning("reload refused, nothing changed:\n%s", error)
             return _outcome("refused", Changes(), [str(finding) for finding in error.findings])

@@ -100,6 +100,8 @@ def unwritable(path: Path) -> str:
         with tempfile.TemporaryDirectory(prefix=".gateway-check-", dir=folder):
             return ""
     except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return ""  # the spool copes with a full disk, and a reload may be what helps
         if folder != path.parent and error.errno in {errno.EACCES, errno.EPERM}:
             return ""
         return f"can't be written: {error.strerror}: {folder}"

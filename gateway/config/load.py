@@ -43,8 +43,8 @@ _ROUNDS: Final = 4  # each round cuts faults out; a model's own check may find m
 def load(file: Path, *, running: bool = False) -> Configuration:
     """Read and check a configuration file. FileNotFoundError, or ConfigError with every finding.
 
-    `running` is for the daemon: it starts although a secret or the spool's folder is missing, which is an error
-    for everybody else.
+    `running` is for a daemon's start, which goes on although a secret or the spool's folder is missing; that is an
+    error for everybody else, and for a reload.
     """
     data = file.read_bytes()
     try:
