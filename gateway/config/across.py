@@ -5,18 +5,22 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from gateway.config.configuration import Configuration
-from gateway.config.findings import Findings, suggest
+from gateway.config.findings import Findings
+from gateway.config.wording import suggest
 from gateway.upstream.select import selected, unmatched
 
+Written = Mapping[str, Collection[str]]  # tags by device
 
-def check_across(configuration: Configuration, findings: Findings) -> None:
-    """Note every fault between the parts of a configuration."""
+
+def check_across(configuration: Configuration, findings: Findings, written: Written) -> None:
+    """Note every fault between the parts of a configuration; what is `written` is not unknown, be it faulty or not."""
     _check_buses(configuration, findings)
-    _check_upstreams(configuration, findings)
-    _check_log(configuration, findings)
+    _check_upstreams(configuration, findings, written)
+    _check_log(configuration, findings, written)
     path = configuration.root.spool.path
     if path is not None and (problem := unwritable(path)):
         findings.note("machine", ("spool", "path"), problem)
@@ -41,15 +45,16 @@ def _check_buses(configuration: Configuration, findings: Findings) -> None:
             findings.error(("connections", name, bus.driver.keys[0]), text)
 
 
-def _check_upstreams(configuration: Configuration, findings: Findings) -> None:
+def _check_upstreams(configuration: Configuration, findings: Findings, written: Written) -> None:
     root = configuration.root
     site = {key: value for key, value in root.gateway.site.model_dump().items() if value}
     names = [plan.tag.full_name for plan in configuration.tags]
+    names += [f"{device}.{tag}" for device, tags in written.items() for tag in tags]
     ids: dict[tuple[str, str], str] = {}
     for name, upstream in root.upstreams.items():
         for severity, place, text in upstream.findings(site):
             findings.note(severity, ("upstreams", name, *place), text)
-        for pattern in unmatched(upstream.select, configuration.table):
+        for pattern in unmatched(upstream.select, names):
             place = ("upstreams", name, "select", (upstream.select or []).index(pattern))
             findings.warning(place, f"{pattern!r} chooses no tag", suggest(pattern, names))
         for url in upstream.broker:
@@ -76,8 +81,7 @@ def _check_case(configuration: Configuration, findings: Findings, upstream: str)
                 findings.warning(("upstreams", upstream, "format"), text)
 
 
-def _check_log(configuration: Configuration, findings: Findings) -> None:
-    devices = [device for device, _ in configuration.devices()]
+def _check_log(configuration: Configuration, findings: Findings, devices: Collection[str]) -> None:
     for device in configuration.root.log.devices:
         if device not in devices:
             place = ("log", "devices", device)

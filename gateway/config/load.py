@@ -20,9 +20,10 @@ from gateway.config.across import check_across
 from gateway.config.configuration import Bus, Configuration, TagPlan
 from gateway.config.document import Path as Place
 from gateway.config.document import parse
-from gateway.config.findings import Findings, suggest
+from gateway.config.findings import Findings
 from gateway.config.prune import cut, without_faults
 from gateway.config.root import Root
+from gateway.config.wording import suggest
 from gateway.errors import ConfigError
 from gateway.field.contract import ConnectionSettings, DeviceSettings, Driver, TagSettings
 from gateway.field.drivers import drivers
@@ -31,6 +32,7 @@ from gateway.pipeline.alarms import problems as alarm_problems
 from gateway.pipeline.derived import DEVICE, DerivedSettings, DerivedTag, resolve
 from gateway.pipeline.settings import STEPS, Step, computed, computed_alarms, hints, outgoing, problems
 from gateway.readings import Tag
+from gateway.runtime.model import nearest
 
 _STAND_INS: Final = {  # for required sections with faults, so that the rest is checked
     "gateway": {"name": "unnamed"},
@@ -93,8 +95,18 @@ class _Reader:
         if root is None:
             return None
         configuration = Configuration(self._file, root, buses, tuple(self._tags), derived)
-        check_across(configuration, self._findings)
+        check_across(configuration, self._findings, self._written())
         return Configuration(self._file, root, buses, configuration.tags, derived, tuple(self._findings.warnings))
+
+    def _written(self) -> dict[str, list[str]]:
+        """Every device that stands in the file with its tags, faulty or not."""
+        found: dict[str, list[str]] = {}
+        for connection in self._section("connections").values():
+            devices = connection.get("devices") if isinstance(connection, dict) else None
+            for name, device in devices.items() if isinstance(devices, dict) else ():
+                tags = device.get("tags") if isinstance(device, dict) else None
+                found[name] = list(tags) if isinstance(tags, dict) else []
+        return found
 
     def _rest_of_root(self) -> Root | None:
         rest = copy.deepcopy(self._data)
@@ -163,6 +175,9 @@ class _Reader:
             return None, None
         word = raw.get("driver")
         driver = known.get(word) if isinstance(word, str) else None
+        if driver is None and "driver" not in raw and (key := nearest("driver", raw)):
+            self._findings.error((*place, key), "unknown key", 'did you mean "driver"', key=True)
+            return None, None
         if driver is None:
             what = "this key is missing" if word is None else f"unknown driver {word!r}"
             self._findings.error((*place, "driver"), f"{what}: one of {', '.join(known)}", suggest(str(word), known))

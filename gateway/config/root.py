@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from gateway.runtime.settings import Duration, Name, Settings
+from gateway.runtime.model import Settings
+from gateway.runtime.settings import Duration, Level, Name
 from gateway.runtime.status.settings import StatusSettings
 from gateway.spool.settings import SpoolSettings
 from gateway.upstream.settings import UpstreamSettings
-
-SiteName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^/+#\x00-\x1f]+$")]
 
 
 class Site(Settings):
     """Where the gateway stands in the plant (ISA-95), usable in topics."""
 
-    enterprise: SiteName | None = None
-    site: SiteName | None = None
-    area: SiteName | None = None
-    line: SiteName | None = None
+    enterprise: Level | None = None
+    site: Level | None = None
+    area: Level | None = None
+    line: Level | None = None
 
 
 class Location(Settings):

@@ -9,7 +9,7 @@ A third party registers a `Driver` under the entry-point group `gateway.field`; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -19,7 +19,8 @@ from pydantic import AfterValidator, Field
 from gateway.readings import Readings, Tag, TagColumn, TagTable, WriteLimits
 from gateway.runtime.clock import Clock
 from gateway.runtime.counters import Counters
-from gateway.runtime.settings import Duration, Name, Settings
+from gateway.runtime.model import Fault, Settings, across
+from gateway.runtime.settings import Duration, Name
 
 RESERVED_DEVICES = frozenset({"state", "events", "command", "dictionary", "barrier"})
 
@@ -33,18 +34,30 @@ def _not_reserved(name: str) -> str:
 DeviceName = Annotated[Name, AfterValidator(_not_reserved)]
 
 
-class Range(Settings):
+class Limits(Settings):
+    """The least and the largest value, in engineering units."""
+
+    min: float | None = None
+    max: float | None = None
+
+    @across("min", "max")
+    def _in_order(self) -> Iterator[Fault]:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            yield ("min",), f"min ({self.min:g}) is above max ({self.max:g})"
+
+
+class Range(Limits):
     """The plausible values of a tag, in engineering units; outside it a reading is bad, reason range."""
 
-    min: float | None = None
-    max: float | None = None
 
-
-class Write(Settings):
+class Write(Limits):
     """Allows writing to a tag within limits, in engineering units; `{}` allows the type's whole range."""
 
-    min: float | None = None
-    max: float | None = None
+
+def _not_zero(scale: float) -> float:
+    if scale == 0:
+        raise ValueError("a scale of 0 makes every value the same")
+    return scale
 
 
 class TagSettings(Settings):
@@ -57,8 +70,20 @@ class TagSettings(Settings):
     range: Range | None = None
     write: Write | None = None
     alarm: Any | None = None
-    scale: float = 1.0
+    scale: Annotated[float, AfterValidator(_not_zero)] = 1.0
     offset: float = 0.0
+
+    @across("type", "scale", "offset")
+    def _only_numbers_are_scaled(self) -> Iterator[Fault]:
+        for key in {"scale", "offset"} & self.model_fields_set:
+            if self.type in {"bool", "string"}:
+                yield (key,), f"has no meaning for {self.type}"
+
+    @across("type", "range", "write")
+    def _only_numbers_have_limits(self) -> Iterator[Fault]:
+        for key, limits in (("range", self.range), ("write", self.write)):
+            if self.type == "string" and limits is not None:
+                yield from (((key, each), "has no meaning for string") for each in sorted(limits.model_fields_set))
 
     def address_text(self) -> str:
         """Where the value comes from, for people."""

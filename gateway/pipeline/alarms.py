@@ -10,16 +10,17 @@ Readings are looked at before any lossy step. A bad reading neither raises nor c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Final
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from gateway.readings import Readings, Tag, TagTable
-from gateway.runtime.settings import Name, Settings, ZeroDuration
+from gateway.runtime.model import Fault, Settings, across
+from gateway.runtime.settings import Name, ZeroDuration
 
 Event = Callable[[str, int, Mapping[str, object]], None]  # kind, UTC in ns, fields as on the wire
 _CONDITIONS: Final = ("", "high", "low")
@@ -34,13 +35,15 @@ class AlarmSettings(Settings):
     delay: ZeroDuration = 0.0
     severity: Name | Annotated[int, Field(ge=1, le=1000)] = "medium"  # the plant's own word, or OPC UA's 1..1000
 
-    @model_validator(mode="after")
-    def _limits_fit(self) -> AlarmSettings:
+    @across("high", "low")
+    def _has_a_limit(self) -> Iterator[Fault]:
         if self.high is None and self.low is None:
-            raise ValueError("expected high, low or both")
+            yield (), "expected high, low or both"
+
+    @across("high", "low", "hysteresis")
+    def _limits_fit(self) -> Iterator[Fault]:
         if self.high is not None and self.low is not None and self.high - self.hysteresis <= self.low + self.hysteresis:
-            raise ValueError("expected high above low by more than twice the hysteresis")
-        return self
+            yield ("high",), "expected high above low by more than twice the hysteresis"
 
 
 def problems(tag: Tag) -> list[str]:

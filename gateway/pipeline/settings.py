@@ -6,7 +6,7 @@ In the file a step is a mapping with one key: `- deadband: {absolute: 2}`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Annotated, Any, Final, Literal
@@ -24,7 +24,8 @@ from pydantic import (
 
 from gateway.pipeline.alarms import AlarmSettings
 from gateway.readings import INTEGER_LIMITS, Tag
-from gateway.runtime.settings import Duration, Name, Settings
+from gateway.runtime.model import Fault, Settings, across
+from gateway.runtime.settings import Duration, Name
 
 
 def _odd(value: int) -> int:
@@ -103,11 +104,10 @@ class Deadband(StepSettings):
     absolute: PositiveFloat | None = None
     percent: Annotated[float, Field(gt=0, le=100)] | None = None  # of the tag's range
 
-    @model_validator(mode="after")
-    def _one_of_two(self) -> Deadband:
+    @across("absolute", "percent")
+    def _one_of_two(self) -> Iterator[Fault]:
         if (self.absolute is None) == (self.percent is None):
-            raise ValueError("expected either absolute or percent")
-        return self
+            yield (), "expected either absolute or percent"
 
     def band(self, tag: Tag) -> float:
         """The band in engineering units."""
@@ -134,7 +134,7 @@ class Aggregate(StepSettings):
     """Statistics over windows of the UTC grid, each a tag of its own: `tag.min`, `tag.max`, ..."""
 
     every: Duration
-    compute: Annotated[tuple[Statistic, ...], AfterValidator(_each_once)]
+    compute: Annotated[tuple[Statistic, ...], Field(strict=False), AfterValidator(_each_once)]
     raw: bool = True  # whether the readings themselves go on to the next step
 
 
@@ -144,11 +144,10 @@ class Band(Settings):
     low: float = Field(ge=0)
     high: PositiveFloat
 
-    @model_validator(mode="after")
-    def _in_order(self) -> Band:
+    @across("low", "high")
+    def _in_order(self) -> Iterator[Fault]:
         if self.high <= self.low:
-            raise ValueError("expected high above low")
-        return self
+            yield ("high",), "expected high above low"
 
 
 class Vibration(StepSettings):
@@ -162,12 +161,10 @@ class Vibration(StepSettings):
     bands: Mapping[Name, Band] = Field(default_factory=dict)
     raw: bool = True  # whether the readings themselves go on to the next step
 
-    @model_validator(mode="after")
-    def _no_clash(self) -> Vibration:
-        taken = sorted(set(FEATURES) & set(self.bands))
-        if taken:
-            raise ValueError(f"{taken[0]} is the name of a feature, not free for a band")
-        return self
+    @across("bands")
+    def _no_clash(self) -> Iterator[Fault]:
+        for name in sorted(set(FEATURES) & set(self.bands)):
+            yield ("bands", name), f"{name} is the name of a feature, not free for a band"
 
 
 class Anomaly(StepSettings):

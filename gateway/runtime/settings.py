@@ -1,33 +1,39 @@
-"""Value types of the configuration file: names, durations, sizes, secrets, and the base of every model."""
+"""Value types of the configuration file: names, durations, sizes, files, secrets."""
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
 
-_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(us|ms|s|m|h|d)")
+from gateway.runtime.model import Fault, Settings, across
+
+NAME: Final = r"^[A-Za-z0-9_-]+$"
+LEVEL: Final = r"^[^/+#\x00-\x1f]+$"  # of a topic
+LONGEST_S: Final = 36500 * 86400.0  # in nanoseconds it still fits into 64 bits
+LARGEST: Final = 1 << 50
+_DURATION: Final = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)(us|ms|s|m|h|d)")
 _SECONDS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE: Final = re.compile(r"([0-9]+)(B|KiB|MiB|GiB)")
+_HOST: Final = re.compile(r"[^\W_](?:[\w.-]*\w)?\.?")
+_SIZE: Final = re.compile(r"([0-9]{1,20})(B|KiB|MiB|GiB)")
 _BYTES: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _PLACEHOLDERS: Final = frozenset({"", "changeme", "change-me", "password", "secret", "todo", "xxx", "example"})
-
-
-class Settings(BaseModel):
-    """Base of every model of the configuration: unknown keys are refused, values can't change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=False)
 
 
 def _duration(value: Any) -> float:
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("expected a duration such as 250ms, 1s, 5m, 12h or 30d")
-    return float(match[1]) * _SECONDS[match[2]]
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if seconds > LONGEST_S:
+        raise ValueError("expected a duration of at most 36500d")
+    return seconds
 
 
 def _positive_duration(value: Any) -> float:
@@ -43,7 +49,26 @@ def _size(value: Any) -> int:
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("expected a size such as 64KiB, 100MiB or 1GiB")
-    return int(match[1]) * _BYTES[match[2]]
+    size = int(match[1]) * _BYTES[match[2]]
+    if size > LARGEST:
+        raise ValueError(f"expected a size of at most {LARGEST >> 30}GiB")
+    return size
+
+
+def _file(value: Any) -> Any:
+    if not isinstance(value, str | Path) or not str(value):
+        raise ValueError("expected the path of a file")
+    if "\0" in str(value):
+        raise ValueError("a path holds no NUL character")
+    if str(value).startswith("~"):
+        raise ValueError("~ stands for nobody's home here: write the whole path")
+    return Path(value)
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"expected a number, not {str(value).lower()}")
+    return value
 
 
 _DURATION_SCHEMA: Final = WithJsonSchema(
@@ -54,7 +79,23 @@ _SIZE_SCHEMA: Final = WithJsonSchema({"type": "string", "pattern": rf"^{_SIZE.pa
 Duration = Annotated[float, BeforeValidator(_positive_duration), _DURATION_SCHEMA]  # seconds, above zero
 ZeroDuration = Annotated[float, BeforeValidator(_duration), _DURATION_SCHEMA]  # seconds, zero allowed
 Size = Annotated[int, BeforeValidator(_size), _SIZE_SCHEMA]  # bytes
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", min_length=1, max_length=64)]
+Name = Annotated[str, StringConstraints(pattern=NAME, max_length=64)]
+Level = Annotated[str, StringConstraints(pattern=LEVEL, max_length=256)]  # one level of a topic
+File = Annotated[Path, BeforeValidator(_file, json_schema_input_type=Path)]
+NumberOf = BeforeValidator(_number)  # before a Literal of numbers, which takes true for 1
+
+
+def _host(value: str) -> str:
+    if not _HOST.fullmatch(value):
+        try:
+            ipaddress.IPv6Address(value)
+        except ValueError:
+            text = "expected a host's name or address and nothing else; its port stands in port:"
+            raise ValueError(text) from None
+    return value
+
+
+Host = Annotated[str, AfterValidator(_host)]  # a name, an IPv4 or an IPv6 address
 
 
 def unreadable(path: Path) -> str:
@@ -76,12 +117,18 @@ def is_placeholder(text: str) -> bool:
     return text.strip().lower() in _PLACEHOLDERS
 
 
+def _plain_name(value: str) -> str:
+    if "/" in value or value in {"", ".", ".."}:
+        raise ValueError("expected a credential's name, which is no path")
+    return value
+
+
 class Secret(Settings):
     """A reference to a secret, never the secret: a file, an environment variable or a systemd credential."""
 
-    file: Path | None = None
-    env: str | None = None
-    credential: str | None = None
+    file: File | None = None
+    env: Annotated[str, Field(min_length=1)] | None = None
+    credential: Annotated[str, AfterValidator(_plain_name)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -90,11 +137,10 @@ class Secret(Settings):
             raise ValueError("secrets never stand in the file: use {file: ...}, {env: ...} or {credential: ...}")
         return value
 
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Secret:
+    @across("file", "env", "credential")
+    def _exactly_one(self) -> Iterator[Fault]:
         if sum(source is not None for source in (self.file, self.env, self.credential)) != 1:
-            raise ValueError("expected exactly one of file, env and credential")
-        return self
+            yield (), "expected exactly one of file, env and credential"
 
     def problem(self) -> str:
         """Why the secret can't be used now, empty where it can; a credential outside its unit is no problem."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
-from gateway.runtime.settings import Duration, Settings, Size
+from gateway.runtime.model import Fault, Settings, across
+from gateway.runtime.settings import Duration, File, Size
 
 WhenFull = Literal["drop-oldest", "drop-newest", "thin"]
 Drain = Literal["oldest-first", "live-first"]
@@ -31,7 +33,7 @@ class Seal(Settings):
 class SpoolSettings(Settings):
     """Where readings wait for their acknowledgement, and what happens when that takes long."""
 
-    path: Path | None = None
+    path: File | None = None
     seal: Seal = Seal()
     commit_interval: Duration = 1.0  # what a power cut may cost, counted from a reading's arrival
     max_size: Annotated[Size, AfterValidator(_large_enough)] = 1 << 30
@@ -40,13 +42,17 @@ class SpoolSettings(Settings):
     drain: Drain = "oldest-first"
     backlog_rate: Annotated[float, Field(gt=0)] | None = None  # readings per second and upstream, with live-first
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> SpoolSettings:
+    @across("seal", "commit_interval")
+    def _sealed_in_time(self) -> Iterator[Fault]:
         if self.seal.max_age > self.commit_interval:
-            raise ValueError("seal.max_age may not exceed commit_interval, which counts from a reading's arrival")
+            where = ("seal", "max_age") if "max_age" in self.seal.model_fields_set else ("commit_interval",)
+            text = f"seal.max_age ({self.seal.max_age:g}s) may not exceed commit_interval ({self.commit_interval:g}s)"
+            yield where, f"{text}, which counts from a reading's arrival"
+
+    @across("backlog_rate", "drain")
+    def _drains_beside(self) -> Iterator[Fault]:
         if self.backlog_rate is not None and self.drain != "live-first":
-            raise ValueError("backlog_rate needs drain: live-first, where the backlog doesn't hold up new readings")
-        return self
+            yield ("backlog_rate",), "needs drain: live-first, where the backlog doesn't hold up new readings"
 
     def place(self, gateway: str) -> Path:
         """The database file: `path`, else in $STATE_DIRECTORY, else in the user's state folder."""

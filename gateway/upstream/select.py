@@ -36,9 +36,8 @@ def mask(patterns: Sequence[str] | None, table: TagTable) -> Mask:
     return np.fromiter((selected(patterns, tag.full_name) for tag in table), np.bool_, len(table))
 
 
-def unmatched(patterns: Sequence[str] | None, table: TagTable) -> list[str]:
-    """The patterns that match no tag of the table: probably misspelled."""
-    names = [tag.full_name for tag in table if not tag.retired]
+def unmatched(patterns: Sequence[str] | None, names: Sequence[str]) -> list[str]:
+    """The patterns that match none of the tags' full names: probably misspelled."""
     return [
         pattern for pattern in patterns or () if not any(fnmatchcase(name, pattern.removeprefix("!")) for name in names)
     ]

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    StringConstraints,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, field_validator
 
-from gateway.runtime.settings import Duration, Secret, Settings, Size, unreadable
+from gateway.runtime.model import Fault, Settings, across
+from gateway.runtime.settings import Duration, File, Level, Secret, Size, unreadable
 from gateway.upstream.select import check_pattern
 from gateway.upstream.topics import SITE_FIELDS, check_template, fields_of
 
@@ -87,9 +79,9 @@ def parse_endpoint(url: str) -> Endpoint:
 class Tls(Settings):
     """Who is trusted and who we are; without `ca` the system's certificate authorities are trusted."""
 
-    ca: Path | None = None
-    certificate: Path | None = None
-    key: Path | None = None
+    ca: File | None = None
+    certificate: File | None = None
+    key: File | None = None
     alpn: list[Annotated[str, StringConstraints(min_length=1, max_length=255)]] | None = None
 
     @field_validator("alpn", mode="before")
@@ -97,27 +89,19 @@ class Tls(Settings):
     def _one_or_more(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
-    @model_validator(mode="after")
-    def _both(self) -> Tls:
-        if (self.certificate is None) != (self.key is None):
-            raise ValueError("certificate and key belong together")
-        return self
-
-
-def _one_level(text: str) -> str:
-    if set(text) & set("+/#\0"):
-        raise ValueError(f"{text!r} can't stand in a topic: +, /, # and NUL are not allowed")
-    return text
-
-
-SparkplugId = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_one_level)]
+    @across("certificate", "key")
+    def _both(self) -> Iterator[Fault]:
+        if self.certificate is None and self.key is not None:
+            yield ("key",), "needs certificate"
+        if self.certificate is not None and self.key is None:
+            yield ("certificate",), "needs key"
 
 
 class SparkplugSettings(Settings):
     """The keys of `format: sparkplug`."""
 
-    group: SparkplugId
-    primary_host: SparkplugId | None = None
+    group: Level
+    primary_host: Level | None = None
     datatype_in_data: bool = False
     durable: bool = False
 
@@ -131,63 +115,56 @@ def _protocol(value: Any) -> Any:
     raise ValueError("expected 5 or 3.1.1")
 
 
+def _endpoint(url: str) -> str:
+    parse_endpoint(url)
+    return url
+
+
+def _topic(template: str) -> str:
+    check_template(template)
+    return template
+
+
+def _pattern(pattern: str) -> str:
+    check_pattern(pattern)
+    return pattern
+
+
 def _list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
 Protocol = Annotated[Literal["5", "3.1.1"], BeforeValidator(_protocol, json_schema_input_type=Literal[5, "5", "3.1.1"])]
+Broker = Annotated[str, AfterValidator(_endpoint)]
 Brokers = Annotated[
-    list[str], BeforeValidator(_list, json_schema_input_type=str | list[str]), Field(min_length=1, max_length=16)
+    list[Broker], BeforeValidator(_list, json_schema_input_type=str | list[str]), Field(min_length=1, max_length=16)
 ]
-ClientId = Annotated[str, StringConstraints(pattern=r"^[^\x00+#/]+$", max_length=256)]
+Topic = Annotated[str, AfterValidator(_topic)]
+Pattern = Annotated[str, AfterValidator(_pattern)]
 
 
 class UpstreamSettings(Settings):
     """One upstream. A field's meaning is its line in the configuration's contract."""
 
-    insecure: bool = False  # first, since the address is judged by it
     broker: Brokers
     protocol: Protocol = "5"
-    username: str | None = None
+    username: Annotated[str, Field(min_length=1)] | None = None
     password: Secret | None = None
     tls: Tls | None = None
     format: Literal["json", "columns", "sparkplug"] = "json"
-    topic: str = "{gateway}/{device}"
+    topic: Topic = "{gateway}/{device}"
     window: Annotated[int, Field(ge=1, le=65535)] = 100
     commands: bool = False
-    select: list[str] | None = None
+    select: list[Pattern] | None = None
     sparkplug: SparkplugSettings | None = None
-    client_id: ClientId | None = None
+    client_id: Level | None = None
     keepalive: Duration = 20.0
     ack_timeout: Duration = 20.0
     max_message: Size = 64 << 10
     time_unit: Literal["ms", "us", "ns"] = "ms"
     compress: Literal["none", "zstd"] = "none"
+    insecure: bool = False
     message_expiry: Duration | None = None
-
-    @field_validator("broker")
-    @classmethod
-    def _addresses(cls, urls: list[str], info: ValidationInfo) -> list[str]:
-        for url in urls:
-            endpoint = parse_endpoint(url)
-            if not (endpoint.tls or endpoint.loopback or info.data.get("insecure")):
-                raise ValueError(
-                    f"{url} would send everything unencrypted: use mqtts:// (or wss://), or set insecure: true"
-                )
-        return urls
-
-    @field_validator("topic")
-    @classmethod
-    def _template(cls, template: str) -> str:
-        check_template(template)
-        return template
-
-    @field_validator("select")
-    @classmethod
-    def _patterns(cls, patterns: list[str] | None) -> list[str] | None:
-        for pattern in patterns or ():
-            check_pattern(pattern)
-        return patterns
 
     @field_validator("keepalive")
     @classmethod
@@ -203,23 +180,44 @@ class UpstreamSettings(Settings):
             raise ValueError("expected 1KiB to 256MiB")
         return size
 
-    @model_validator(mode="after")
-    def _together(self) -> UpstreamSettings:
+    @across("broker", "insecure")
+    def _encrypted(self) -> Iterator[Fault]:
+        for number, endpoint in enumerate(self.endpoints):
+            if not (endpoint.tls or endpoint.loopback or self.insecure):
+                text = "would send everything unencrypted: use mqtts:// (or wss://), or set insecure: true"
+                yield ("broker", number), f"{self.broker[number]} {text}"
+
+    @across("broker", "tls")
+    def _has_use_for_tls(self) -> Iterator[Fault]:
         if self.tls is not None and not any(endpoint.tls for endpoint in self.endpoints):
-            raise ValueError("tls: needs a broker address with mqtts:// or wss://")
+            yield ("tls",), "needs a broker address with mqtts:// or wss://"
+
+    @across("username", "password")
+    def _login(self) -> Iterator[Fault]:
         if self.password is not None and self.username is None:
-            raise ValueError("password: needs username:")
+            yield ("password",), "needs username:"
+
+    @across("format", "sparkplug")
+    def _sparkplug(self) -> Iterator[Fault]:
         if self.format == "sparkplug" and self.sparkplug is None:
-            raise ValueError("format: sparkplug needs sparkplug: {group: ...}")
+            yield ("format",), "sparkplug needs sparkplug: {group: ...}"
         if self.format != "sparkplug" and self.sparkplug is not None:
-            raise ValueError("sparkplug: needs format: sparkplug")
+            yield ("sparkplug",), "needs format: sparkplug"
+
+    @across("format", "compress")
+    def _compressed_once(self) -> Iterator[Fault]:
         if self.compress != "none" and self.format != "json":
-            raise ValueError("compress: is for format: json; columns are compressed already")
+            yield ("compress",), "is for format: json; columns are compressed already"
+
+    @across("format", "topic")
+    def _whole_blocks(self) -> Iterator[Fault]:
         if self.format == "columns" and "tag" in fields_of(self.topic):
-            raise ValueError("format: columns sends whole blocks: {tag} can't stand in its topic")
+            yield ("topic",), "format: columns sends whole blocks: {tag} can't stand in its topic"
+
+    @across("protocol", "message_expiry")
+    def _expires(self) -> Iterator[Fault]:
         if self.message_expiry is not None and self.protocol != "5":
-            raise ValueError("message_expiry: needs protocol: 5")
-        return self
+            yield ("message_expiry",), "needs protocol: 5"
 
     @property
     def endpoints(self) -> list[Endpoint]:

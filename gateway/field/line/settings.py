@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field
 
 from gateway.field.contract import ConnectionSettings, DeviceName, DeviceSettings, TagSettings
 from gateway.field.serialport import SerialLine
-from gateway.runtime.settings import Duration, Name
+from gateway.runtime.model import Fault, across
+from gateway.runtime.settings import Duration, Name, NumberOf
 
 Checksum = Literal["none", "xor", "sum8", "crc16-modbus", "nmea"]
-NumberType = Literal[
-    "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64"
-]
+ValueType = Literal[
+    "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64",
+    "string",
+]  # fmt: skip
 
 
 def _pattern(text: str) -> str:
@@ -47,15 +49,14 @@ Bytes = Annotated[str, AfterValidator(_bytes)]
 class LineTag(TagSettings):
     """A named group of the pattern, as a number or a text."""
 
-    type: NumberType | Literal["string"] = "float64"
+    type: ValueType = "float64"
     field: str
     decimal: Literal[".", ","] = "."
 
-    @model_validator(mode="after")
-    def _read_only(self) -> LineTag:
+    @across("write")
+    def _read_only(self) -> Iterator[Fault]:
         if self.write is not None:
-            raise ValueError("line instruments can't be written: remove write")
-        return self
+            yield ("write",), "instruments that send lines can only be read"
 
     def address_text(self) -> str:
         """The group's name."""
@@ -67,41 +68,37 @@ class LineDevice(DeviceSettings):
 
     pattern: Annotated[str, AfterValidator(_pattern)]
     checksum: Checksum = "none"
-    poll: Bytes | None = Field(None, min_length=1)  # where not the connection's
+    poll: Annotated[Bytes, Field(min_length=1)] | None = None  # where not the connection's
     stale: Duration | None = None  # a talker quiet for longer is bad/stale; default: twice the longer of every, timeout
     tags: Mapping[Name, LineTag] = Field(min_length=1)
 
-    @field_validator("pattern")
-    @classmethod
-    def _fields_exist(cls, pattern: str, info: ValidationInfo) -> str:
-        groups = re.compile(pattern).groupindex
-        for name, tag in info.data.get("tags", {}).items():
+    @across("pattern", "tags")
+    def _fields_exist(self) -> Iterator[Fault]:
+        groups = re.compile(self.pattern).groupindex
+        for name, tag in self.tags.items():
             if tag.field not in groups:
-                raise ValueError(f"has no group {tag.field} for the tag {name} (it has {', '.join(groups)})")
-        return pattern
+                yield ("tags", name, "field"), f"the pattern has no group {tag.field!r}: one of {', '.join(groups)}"
 
 
 class LineConnection(ConnectionSettings):
     """A serial port or a TCP stream that carries text lines."""
 
     driver: Literal["line"]
-    port: str | None = None
-    tcp: Annotated[str, AfterValidator(_endpoint)] | None = Field(None, validate_default=True)
+    port: Annotated[str, Field(min_length=1)] | None = None
+    tcp: Annotated[str, AfterValidator(_endpoint)] | None = None
     baudrate: int = Field(9600, ge=50, le=4_000_000)
-    bytesize: Literal[5, 6, 7, 8] = 8
+    bytesize: Annotated[Literal[5, 6, 7, 8], NumberOf] = 8
     parity: Literal["none", "even", "odd"] = "none"
-    stopbits: Literal[1, 2] = 1
+    stopbits: Annotated[Literal[1, 2], NumberOf] = 1
     rs485: bool = False  # the kernel switches the transceiver
     terminator: Bytes = Field("\r\n", min_length=1, max_length=8)
-    poll: Bytes | None = Field(None, min_length=1)
+    poll: Annotated[Bytes, Field(min_length=1)] | None = None
     devices: Mapping[DeviceName, LineDevice] = Field(min_length=1)
 
-    @field_validator("tcp")
-    @classmethod
-    def _one_place(cls, tcp: str | None, info: ValidationInfo) -> str | None:
-        if "port" in info.data and (info.data["port"] is None) == (tcp is None):
-            raise ValueError("expected exactly one of port and tcp")
-        return tcp
+    @across("port", "tcp")
+    def _one_place(self) -> Iterator[Fault]:
+        if (self.port is None) == (self.tcp is None):
+            yield () if self.port is None else ("tcp",), "expected exactly one of port and tcp"
 
     @property
     def place(self) -> str:

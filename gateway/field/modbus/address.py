@@ -16,8 +16,8 @@ READ_FUNCTION: Final[dict[Area, int]] = {"coil": 1, "discrete": 2, "holding": 3,
 AREA_OF_FUNCTION: Final[dict[int, Area]] = {code: area for area, code in READ_FUNCTION.items()}
 _MODICON: Final[dict[str, Area]] = {"0": "coil", "1": "discrete", "3": "input", "4": "holding"}
 _DIGIT: Final[dict[Area, str]] = {area: digit for digit, area in _MODICON.items()}
-_NAMED: Final = re.compile(r"(coil|discrete|holding|input):(\d{1,5})(?:\.(\d{1,2}|high))?")
-_NUMBER: Final = re.compile(r"([0134])(\d{4,5})(?:\.(\d{1,2}|high))?")
+_NAMED: Final = re.compile(r"(coil|discrete|holding|input):([0-9]{1,5})(?:\.([0-9]{1,2}|high))?")
+_NUMBER: Final = re.compile(r"([0134])([0-9]{4,5})(?:\.([0-9]{1,2}|high))?")
 LAST: Final = 65535
 
 
@@ -70,9 +70,9 @@ def parse(text: object) -> Address:
         raise ValueError("expected an address such as holding:100, coil:3 or 40101")
     if isinstance(text, float):
         raise ValueError(f'a bit of a Modicon address must be quoted: "{text}"')
-    if isinstance(text, int) and text < 10_001:
+    if isinstance(text, int) and 0 <= text < 10_001:
         raise ValueError(
-            f'the number {text} is no address: a coil in Modicon notation must be quoted ("{max(text, 0):05d}"), '
+            f'the number {text} is no address: a coil in Modicon notation must be quoted ("{text:05d}"), '
             "or write coil:N, holding:N"
         )
     words = str(text).strip()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, Self
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -14,11 +14,13 @@ from gateway.field.modbus.layout import Layout, Order, ValueType, extended, layo
 from gateway.field.modbus.plan import Block, Limits, Span, plan
 from gateway.field.modbus.timing import LineTiming, poll_s
 from gateway.readings import INTEGER_LIMITS, Tag
-from gateway.runtime.settings import Duration, Name, ZeroDuration
+from gateway.runtime.model import Fault, across
+from gateway.runtime.settings import Duration, Host, Name, NumberOf, ZeroDuration
 
 MOST_REGISTERS: Final = 125  # Modbus Application Protocol 1.1b3, section 6.3
 MOST_COILS: Final = 2000  # section 6.1
 _BYTES: Final = {"int8", "uint8"}
+_NAMES: Final = {"input": "an input register", "discrete": "a discrete input"}
 
 
 def _default_type(values: Any) -> Any:
@@ -51,56 +53,49 @@ class ModbusTag(TagSettings):
     def _typed(cls, values: Any) -> Any:
         return _default_type(values)
 
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        self._check_place()
-        self._check_text()
-        if self.order is not None and self.order not in orders(self.type):
-            raise ValueError(self._wrong_order(self.order))
+    @across("address", "type")
+    def _place_fits(self) -> Iterator[Fault]:
+        place, where = self.address, "type" if "type" in self.model_fields_set else "address"
+        if place.is_bit_area and self.type != "bool":
+            yield (where,), f"a {place.area} is a bit: type must be bool, not {self.type}"
+        elif place.bit is not None and self.type != "bool":
+            yield (where,), f"a single bit is a bool, not {self.type}"
+        elif self.type == "bool" and not place.is_bit_area and place.bit is None:
+            yield ("address",), f"a bool in a register needs its bit, such as {place.area}:{place.number}.0"
+        elif place.high and self.type not in _BYTES:
+            yield (where,), f".high picks a byte: type must be int8 or uint8, not {self.type}"
+
+    @across("address", "count")
+    def _counts_whole_registers(self) -> Iterator[Fault]:
+        if self.address.bit is not None and (self.count or 1) > 1:
+            yield ("count",), "count can't go over the bits of a register: name each bit"
+
+    @across("type", "length", "encoding")
+    def _text_has_length(self) -> Iterator[Fault]:
+        if self.type == "string" and self.length is None:
+            yield ("type",), "a string needs its length in bytes (length: 16)"
+        for key in ("length", "encoding"):
+            if self.type != "string" and getattr(self, key) is not None:
+                yield (key,), f"belongs to strings, not to {self.type}"
+
+    @across("address", "type", "length", "count")
+    def _ends_in_time(self) -> Iterator[Fault]:
         last = self.address.number + (self.count or 1) * self.width - 1
         if last > addresses.LAST:
-            raise ValueError(f"reaches to address {last}, beyond {addresses.LAST}")
-        if self.range is not None and None not in {self.range.min, self.range.max} and self.range.min > self.range.max:  # type: ignore[operator]
-            raise ValueError("range: min is above max")
-        if self.scale == 0:
-            raise ValueError("a scale of 0 makes every value the same")
-        if (self.scale, self.offset) != (1.0, 0.0) and self.type in {"bool", "string"}:
-            raise ValueError(f"scale and offset have no meaning for {self.type}")
-        self._check_write()
-        return self
+            yield ("address",), f"{self.type} from here reaches to {last}, but addresses end at {addresses.LAST}"
 
-    def _check_place(self) -> None:
-        place = self.address
-        if place.is_bit_area and self.type != "bool":
-            raise ValueError(f"a {place.area} is a bit: type must be bool, not {self.type}")
-        if self.type == "bool" and not place.is_bit_area and place.bit is None:
-            raise ValueError(f"a bool in a register needs its bit, such as {place.area}:{place.number}.0")
-        if place.bit is not None and self.type != "bool":
-            raise ValueError(f"a single bit is a bool, not {self.type}")
-        if place.bit is not None and (self.count or 1) > 1:
-            raise ValueError("count can't go over the bits of a register: name each bit")
-        if place.high and self.type not in _BYTES:
-            raise ValueError(f".high picks a byte: type must be int8 or uint8, not {self.type}")
-
-    def _check_text(self) -> None:
-        if self.type == "string":
-            if self.length is None:
-                raise ValueError("a string needs its length in bytes")
-        elif self.length is not None or self.encoding is not None:
-            raise ValueError(f"length and encoding belong to strings, not to {self.type}")
-
-    def _check_write(self) -> None:
-        if self.write is None:
+    @across("type", "order")
+    def _order_fits(self) -> Iterator[Fault]:
+        if self.order is None or self.order in orders(self.type) or "type" not in self.model_fields_set:
             return
-        if not self.address.writable:
-            raise ValueError(f"a {self.address.area} can only be read: write is not possible")
-        if self.write.min is not None and self.write.max is not None and self.write.min > self.write.max:
-            raise ValueError("write: min is above max")
+        right = extended(self.order, self.type)
+        hint = f' (did you mean "{right}")' if right else ""
+        yield ("order",), f"{self.order} does not fit {self.type}: one of {', '.join(orders(self.type))}{hint}"
 
-    def _wrong_order(self, order: Order) -> str:
-        right = extended(order, self.type)
-        hint = f' (did you mean "{right}"?)' if right else ""
-        return f"order {order} does not fit {self.type}: one of {', '.join(orders(self.type))}{hint}"
+    @across("address", "write")
+    def _can_be_written(self) -> Iterator[Fault]:
+        if self.write is not None and not self.address.writable:
+            yield ("write",), f"{_NAMES[self.address.area]} can only be read"
 
     @property
     def width(self) -> int:
@@ -150,12 +145,12 @@ class ModbusDevice(DeviceSettings):
     write_single: bool = False
     order: Order | None = None
 
-    @model_validator(mode="after")
-    def _values_fit(self) -> Self:
+    @across("tags", "max_registers")
+    def _values_fit(self) -> Iterator[Fault]:
         for name, tag in self.tags.items():
             if not tag.address.is_bit_area and tag.width > self.max_registers:
-                raise ValueError(f"tag {name} takes {tag.width} registers, but max_registers is {self.max_registers}")
-        return self
+                text = f"takes {tag.width} registers, but max_registers is {self.max_registers}"
+                yield ("tags", name), text
 
     def limits(self, function: int, worthwhile_gap: int | None = None) -> Limits:
         """The limits of a request of a function code; a serial line bridges no more than what saves time."""
@@ -189,11 +184,10 @@ class NetworkDevice(ModbusDevice):
     unit: Annotated[int, Field(ge=0, le=255)] = 1
     max_in_flight: Annotated[int, Field(ge=1, le=32)] = 1
 
-    @model_validator(mode="after")
-    def _no_pause_in_flight(self) -> Self:
+    @across("pause", "max_in_flight")
+    def _no_pause_in_flight(self) -> Iterator[Fault]:
         if self.pause and self.max_in_flight > 1:
-            raise ValueError("pause asks for silence between requests, max_in_flight for none: choose one")
-        return self
+            yield ("max_in_flight",), "pause asks for silence between requests, max_in_flight for none: choose one"
 
     @property
     def in_flight(self) -> int:
@@ -217,7 +211,7 @@ class ModbusTcp(ConnectionSettings):
     """A Modbus TCP server or gateway."""
 
     driver: Literal["modbus-tcp"]
-    host: Annotated[str, Field(min_length=1)]
+    host: Host
     port: Annotated[int, Field(ge=1, le=65535)] = 502
     devices: Mapping[DeviceName, NetworkDevice] = Field(min_length=1)
 
@@ -226,7 +220,7 @@ class ModbusRtuTcp(ConnectionSettings):
     """A serial line behind a converter that passes RTU frames over TCP unchanged."""
 
     driver: Literal["modbus-rtu-tcp"]
-    host: Annotated[str, Field(min_length=1)]
+    host: Host
     port: Annotated[int, Field(ge=1, le=65535)] = 502
     devices: Mapping[DeviceName, SerialDevice] = Field(min_length=1)
 
@@ -238,8 +232,8 @@ class ModbusRtu(ConnectionSettings):
     port: Annotated[str, Field(min_length=1)]
     baudrate: Annotated[int, Field(ge=50, le=4_000_000)] = 19_200
     parity: Literal["none", "even", "odd"] = "even"
-    stopbits: Literal[1, 2] = 1
-    bytesize: Literal[8] = 8  # RTU sends whole bytes
+    stopbits: Annotated[Literal[1, 2], NumberOf] = 1
+    bytesize: Annotated[Literal[8], NumberOf] = 8  # RTU sends whole bytes
     rs485: bool = False  # the UART switches the RS-485 driver with RTS (Linux kernel mode)
     timeout: Duration = 1.0
     devices: Mapping[DeviceName, SerialDevice] = Field(min_length=1)

@@ -6,22 +6,23 @@ Nothing here imports the OPC UA library: a configuration is checked without it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import ceil
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field
 
 from gateway.field.contract import ConnectionSettings, DeviceName, DeviceSettings, TagSettings
-from gateway.runtime.settings import Duration, Name, Secret, Settings, ZeroDuration
+from gateway.runtime.model import Fault, Settings, across
+from gateway.runtime.settings import Duration, File, Name, Secret, ZeroDuration, unreadable
 
 PORT: Final = 4840
 FASTEST_S: Final = 0.001  # the sampling a queue is sized for where the interval is left to the server
 _NODE: Final = re.compile(
-    r"(?:(?:ns=\d{1,5}|nsu=[^;]+);)?"
-    r"(?:i=\d{1,10}|s=.+|g=[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}|b=[A-Za-z0-9+/]+=*)"
+    r"(?:(?:ns=[0-9]{1,5}|nsu=[^;]+);)?"
+    r"(?:i=[0-9]{1,10}|s=.+|g=[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}|b=[A-Za-z0-9+/]+=*)"
 )
 
 Policy = Literal["None", "Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss"]
@@ -34,6 +35,9 @@ ValueType = Literal[
 def _node(text: str) -> str:
     if not _NODE.fullmatch(text):
         raise ValueError("expected a node id such as ns=2;s=Weld.Current, ns=3;i=1001 or nsu=urn:maker;s=Name")
+    numbers = re.match(r"(?:ns=([0-9]+);)?(?:i=([0-9]+)$)?", text)
+    if numbers and (int(numbers[1] or 0) > 0xFFFF or int(numbers[2] or 0) > 0xFFFF_FFFF):
+        raise ValueError("ns ends at 65535, i at 4294967295")
     return text
 
 
@@ -44,7 +48,7 @@ def _endpoint(text: str) -> str:
         port = parts.port
     except ValueError:
         raise problem from None
-    if parts.scheme != "opc.tcp" or not parts.hostname:
+    if parts.scheme != "opc.tcp" or not parts.hostname or port == 0 or re.search(r"\s", text):
         raise problem
     if parts.username or parts.password:
         raise ValueError("a user name and password don't belong in the endpoint: use username and password")
@@ -56,21 +60,23 @@ class Security(Settings):
 
     policy: Policy = "Basic256Sha256"
     mode: Literal["Sign", "SignAndEncrypt"] = "SignAndEncrypt"
-    certificate: Path | None = None
-    private_key: Path | None = None
-    server_certificate: Path | None = None
+    certificate: File | None = None
+    private_key: File | None = None
+    server_certificate: File | None = None
 
-    @model_validator(mode="after")
-    def _complete(self) -> Security:
-        files = {
+    @across("policy", "certificate", "private_key", "server_certificate")
+    def _complete(self) -> Iterator[Fault]:
+        missing = [name for name, path in self.files().items() if path is None]
+        if self.policy != "None" and missing:
+            yield (), f"policy {self.policy} needs {', '.join(missing)}"
+
+    def files(self) -> Mapping[str, Path | None]:
+        """The files by their keys."""
+        return {
             "certificate": self.certificate,
             "private_key": self.private_key,
             "server_certificate": self.server_certificate,
         }
-        missing = [name for name, path in files.items() if path is None]
-        if self.policy != "None" and missing:
-            raise ValueError(f"policy {self.policy} needs {', '.join(missing)}")
-        return self
 
 
 class OpcuaTag(TagSettings):
@@ -94,12 +100,10 @@ class OpcuaDevice(DeviceSettings):
     history: bool = False
     tags: Mapping[Name, OpcuaTag] = Field(min_length=1)
 
-    @field_validator("mode")
-    @classmethod
-    def _paced(cls, mode: str, info: ValidationInfo) -> str:
-        if mode == "poll" and info.data.get("every") == 0:
-            raise ValueError("a polled device needs an interval above zero in every")
-        return mode
+    @across("mode", "every")
+    def _paced(self) -> Iterator[Fault]:
+        if self.mode == "poll" and self.every == 0:
+            yield ("every",), "a polled device needs an interval above zero"
 
     def queue_size(self, every: float) -> int:
         """Values the server shall hold per node: two publishes' worth of samples, so that one may come late."""
@@ -115,26 +119,39 @@ class OpcuaConnection(ConnectionSettings):
     security: Security = Security(policy="None")
     username: str | None = Field(None, min_length=1)
     password: Secret | None = None
-    user_certificate: Path | None = None
-    user_private_key: Path | None = Field(None, validate_default=True)
+    user_certificate: File | None = None
+    user_private_key: File | None = None
     devices: Mapping[DeviceName, OpcuaDevice] = Field(min_length=1)
 
-    @field_validator("password")
-    @classmethod
-    def _protected(cls, password: Secret | None, info: ValidationInfo) -> Secret | None:
-        if password is not None and "username" in info.data and info.data["username"] is None:
-            raise ValueError("stands without a username")
-        security = info.data.get("security")
-        if password is not None and security is not None and security.policy == "None":
-            raise ValueError("would travel in clear text: set security.policy")
-        return password
+    @across("username", "password", "security")
+    def _protected(self) -> Iterator[Fault]:
+        if self.password is None:
+            return
+        if self.username is None:
+            yield ("password",), "needs a username"
+        if self.security.policy == "None":
+            yield ("password",), "would travel in clear text: set security.policy"
 
-    @field_validator("user_private_key")
-    @classmethod
-    def _one_login(cls, key: Path | None, info: ValidationInfo) -> Path | None:
-        certificate = info.data.get("user_certificate")
-        if (certificate is None) != (key is None) and "user_certificate" in info.data:
-            raise ValueError("user_certificate and user_private_key belong together")
-        if certificate is not None and info.data.get("username") is not None:
-            raise ValueError("log in with a certificate or with a username, not both")
-        return key
+    @across("username", "user_certificate", "user_private_key")
+    def _one_login(self) -> Iterator[Fault]:
+        if self.user_certificate is None and self.user_private_key is not None:
+            yield ("user_private_key",), "needs user_certificate"
+        if self.user_certificate is None:
+            return
+        if self.user_private_key is None:
+            yield ("user_certificate",), "needs user_private_key"
+        if self.username is not None:
+            yield ("user_certificate",), "log in with a certificate or with a username, not both"
+
+    def findings(self, every: Mapping[str, float]) -> list[tuple[str, tuple[str | int, ...], str]]:
+        """Files and secrets that this machine doesn't have."""
+        del every
+        user = {"user_certificate": self.user_certificate, "user_private_key": self.user_private_key}
+        files: list[tuple[tuple[str, ...], Path | None]] = [((key,), path) for key, path in user.items()]
+        files += [(("security", key), path) for key, path in self.security.files().items()]
+        found: list[tuple[str, tuple[str | int, ...], str]] = [
+            ("machine", place, text) for place, path in files if path is not None and (text := unreadable(path))
+        ]
+        if self.password is not None and (problem := self.password.problem()):
+            found.append(("machine", ("password",), problem))
+        return found

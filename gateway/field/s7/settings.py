@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
@@ -10,7 +10,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from gateway.field.contract import ConnectionSettings, DeviceName, DeviceSettings, TagSettings
 from gateway.field.s7.address import Address, fits, parse
-from gateway.runtime.settings import Duration, Name
+from gateway.runtime.model import Fault, across
+from gateway.runtime.settings import Duration, Host, Name
 
 
 def _address(text: str) -> str:
@@ -39,11 +40,10 @@ class S7Tag(TagSettings):
                 return {**value, "type": "bool"}
         return value
 
-    @model_validator(mode="after")
-    def _type_fits(self) -> S7Tag:
+    @across("address", "type")
+    def _type_fits(self) -> Iterator[Fault]:
         if problem := fits(self.place, self.type):
-            raise ValueError(problem)
-        return self
+            yield ("type",), problem
 
     @property
     def place(self) -> Address:
@@ -66,7 +66,7 @@ class S7Connection(ConnectionSettings):
     """One PLC. Slot 1 is right for a 1200 and 1500, a 300 sits in slot 2."""
 
     driver: Literal["s7"]
-    host: str = Field(min_length=1)
+    host: Host
     port: int = Field(102, ge=1, le=65535)
     rack: int = Field(0, ge=0, le=7)
     slot: int = Field(1, ge=0, le=31)

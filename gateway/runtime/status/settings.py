@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Final, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator
 
-from gateway.runtime.settings import Secret, Settings
+from gateway.runtime.model import Fault, Settings, across
+from gateway.runtime.settings import Secret
 
 _LISTEN: Final = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9.-]+)):(?P<port>\d{1,5})")
 OFF: Final = "none"
@@ -66,11 +68,9 @@ class StatusSettings(Settings):
         """Where to listen; None where the server is switched off."""
         return None if self.listen == OFF else parse_address(self.listen)
 
-    @model_validator(mode="after")
-    def _token_beyond_loopback(self) -> StatusSettings:
+    @across("listen", "token")
+    def _token_beyond_loopback(self) -> Iterator[Fault]:
         address = self.address
         if address is not None and not address.loopback and self.token is None:
-            raise ValueError(
-                "a token is required where others than this machine can reach the page (token: {file: ...})"
-            )
-        return self
+            text = "a token is required where others than this machine can reach the page (token: {file: ...})"
+            yield ("listen",), text
