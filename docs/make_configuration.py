@@ -344,30 +344,11 @@ def _link(model: str) -> str:
 
 def _default(entry: Mapping[str, Any]) -> str:
     default = entry.get("default")
-    patterns = str(entry.get("pattern", "")) + str(entry.get("anyOf", ""))
     if default is None or isinstance(default, dict | list):
         return ""
-    if "us|ms" in patterns and isinstance(default, int | float):
-        return f"`{_duration(float(default))}`"
-    if "KiB" in patterns and isinstance(default, int):
-        return f"`{_size(default)}`"
     if isinstance(default, str):
         return f"`{json.dumps(default) if default.strip() != default else default}`"
     return f"`{json.dumps(default)}`"
-
-
-def _duration(seconds: float) -> str:
-    for factor, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "m"), (1.0, "s")):
-        if seconds >= factor and seconds % factor == 0:
-            return f"{seconds / factor:g}{unit}"
-    return f"{seconds * 1e3:g}ms"
-
-
-def _size(size: int) -> str:
-    for factor, unit in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
-        if size >= factor and size % factor == 0:
-            return f"{size // factor}{unit}"
-    return f"{size}B"
 
 
 if __name__ == "__main__":

@@ -31,7 +31,9 @@ def _not_reserved(name: str) -> str:
     return name
 
 
-DeviceName = Annotated[Name, AfterValidator(_not_reserved)]
+DeviceName = Annotated[
+    Name, AfterValidator(_not_reserved), Field(json_schema_extra={"not": {"enum": sorted(RESERVED_DEVICES)}})
+]
 
 
 class Limits(Settings):

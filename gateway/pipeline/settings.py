@@ -134,7 +134,11 @@ class Aggregate(StepSettings):
     """Statistics over windows of the UTC grid, each a tag of its own: `tag.min`, `tag.max`, ..."""
 
     every: Duration
-    compute: Annotated[tuple[Statistic, ...], Field(strict=False), AfterValidator(_each_once)]
+    compute: Annotated[
+        tuple[Statistic, ...],
+        Field(strict=False, json_schema_extra={"minItems": 1, "uniqueItems": True}),
+        AfterValidator(_each_once),
+    ]
     raw: bool = True  # whether the readings themselves go on to the next step
 
 

@@ -36,6 +36,20 @@ def _duration(value: Any) -> float:
     return seconds
 
 
+def as_duration(seconds: float) -> str:
+    """Seconds as they stand in the file: `250ms`, `1s`, `30d`."""
+    for unit, factor in reversed(_SECONDS.items()):
+        if seconds >= factor and seconds % factor == 0:
+            return f"{seconds / factor:g}{unit}"
+    return f"{seconds * 1e3:g}ms"
+
+
+def as_size(size: int) -> str:
+    """Bytes as they stand in the file: `64KiB`, `1GiB`."""
+    unit, factor = next((unit, factor) for unit, factor in reversed(_BYTES.items()) if size % factor == 0)
+    return f"{size // factor}{unit}"
+
+
 def _positive_duration(value: Any) -> float:
     seconds = _duration(value)
     if seconds <= 0:
@@ -71,10 +85,10 @@ def _number(value: Any) -> Any:
     return value
 
 
-_DURATION_SCHEMA: Final = WithJsonSchema(
-    {"type": "string", "pattern": rf"^{_DURATION.pattern}$", "examples": ["250ms"]}
-)
-_SIZE_SCHEMA: Final = WithJsonSchema({"type": "string", "pattern": rf"^{_SIZE.pattern}$", "examples": ["64KiB"]})
+DURATION: Final = rf"^{_DURATION.pattern}$"
+SIZE: Final = rf"^{_SIZE.pattern}$"
+_DURATION_SCHEMA: Final = WithJsonSchema({"type": "string", "pattern": DURATION, "examples": ["250ms"]})
+_SIZE_SCHEMA: Final = WithJsonSchema({"type": "string", "pattern": SIZE, "examples": ["64KiB"]})
 
 Duration = Annotated[float, BeforeValidator(_positive_duration), _DURATION_SCHEMA]  # seconds, above zero
 ZeroDuration = Annotated[float, BeforeValidator(_duration), _DURATION_SCHEMA]  # seconds, zero allowed

@@ -76,18 +76,20 @@ def parse_endpoint(url: str) -> Endpoint:
     return Endpoint(parts.scheme, parts.hostname, port or DEFAULT_PORTS[parts.scheme], path)
 
 
+def _list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+OneOrMore = BeforeValidator(_list, json_schema_input_type=str | list[str])
+
+
 class Tls(Settings):
     """Who is trusted and who we are; without `ca` the system's certificate authorities are trusted."""
 
     ca: File | None = None
     certificate: File | None = None
     key: File | None = None
-    alpn: list[Annotated[str, StringConstraints(min_length=1, max_length=255)]] | None = None
-
-    @field_validator("alpn", mode="before")
-    @classmethod
-    def _one_or_more(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
+    alpn: Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=255)]], OneOrMore] | None = None
 
     @across("certificate", "key")
     def _both(self) -> Iterator[Fault]:
@@ -130,15 +132,9 @@ def _pattern(pattern: str) -> str:
     return pattern
 
 
-def _list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
 Protocol = Annotated[Literal["5", "3.1.1"], BeforeValidator(_protocol, json_schema_input_type=Literal[5, "5", "3.1.1"])]
 Broker = Annotated[str, AfterValidator(_endpoint)]
-Brokers = Annotated[
-    list[Broker], BeforeValidator(_list, json_schema_input_type=str | list[str]), Field(min_length=1, max_length=16)
-]
+Brokers = Annotated[list[Broker], OneOrMore, Field(min_length=1, max_length=16)]
 Topic = Annotated[str, AfterValidator(_topic)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 Area = Literal["coil", "discrete", "holding", "input"]
 
@@ -19,6 +19,13 @@ _DIGIT: Final[dict[Area, str]] = {area: digit for digit, area in _MODICON.items(
 _NAMED: Final = re.compile(r"(coil|discrete|holding|input):([0-9]{1,5})(?:\.([0-9]{1,2}|high))?")
 _NUMBER: Final = re.compile(r"([0134])([0-9]{4,5})(?:\.([0-9]{1,2}|high))?")
 LAST: Final = 65535
+SCHEMA: Final[dict[str, Any]] = {
+    "anyOf": [
+        {"type": "string", "pattern": f"^(?:{_NAMED.pattern}|{_NUMBER.pattern})$"},
+        {"type": "integer", "minimum": 10_001, "maximum": 465_536},
+    ],
+    "examples": ["holding:100", 40101],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +82,7 @@ def parse(text: object) -> Address:
             f'the number {text} is no address: a coil in Modicon notation must be quoted ("{text:05d}"), '
             "or write coil:N, holding:N"
         )
-    words = str(text).strip()
+    words = str(text)
     if match := _NAMED.fullmatch(words):
         area: Area = match[1]  # type: ignore[assignment]  # the pattern allows nothing else
         return _checked(area, int(match[2]), match[3], words)

@@ -40,7 +40,7 @@ class ModbusTag(TagSettings):
     address: Annotated[
         Address,
         BeforeValidator(addresses.parse),
-        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}], "examples": ["holding:100", 40101]}),
+        WithJsonSchema(addresses.SCHEMA),
     ]
     type: ValueType = "uint16"
     order: Order | None = None
@@ -204,7 +204,7 @@ def _serial_unit(unit: Any) -> Any:
 class SerialDevice(ModbusDevice):
     """A device on a serial line."""
 
-    unit: Annotated[int, BeforeValidator(_serial_unit), Field(ge=1, le=247)]
+    unit: Annotated[int, Field(ge=1, le=247), BeforeValidator(_serial_unit)]
 
 
 class ModbusTcp(ConnectionSettings):

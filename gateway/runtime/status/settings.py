@@ -57,10 +57,13 @@ def _checked(value: str) -> str:
     return value
 
 
+Listen = Annotated[str, BeforeValidator(_text, json_schema_input_type=str | None), AfterValidator(_checked)]
+
+
 class StatusSettings(Settings):
     """The page, `/healthz`, `/metrics` and `/api/v1/*`; beyond loopback only with a token."""
 
-    listen: Annotated[str, BeforeValidator(_text), AfterValidator(_checked)] = "127.0.0.1:8080"
+    listen: Listen = "127.0.0.1:8080"
     token: Secret | None = None
 
     @property

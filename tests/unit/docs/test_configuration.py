@@ -43,9 +43,9 @@ def test_every_inner_link_has_its_heading() -> None:
 @pytest.mark.parametrize(
     ("entry", "value", "default"),
     [
-        ({"type": "string", "pattern": "(us|ms|s)", "default": 0.25}, "duration", "`250ms`"),
-        ({"type": "string", "pattern": "(us|ms|s)", "default": 2592000.0}, "duration", "`30d`"),
-        ({"type": "string", "pattern": "(B|KiB)", "default": 65536}, "size", "`64KiB`"),
+        ({"type": "string", "pattern": "(us|ms|s)", "default": "250ms"}, "duration", "`250ms`"),
+        ({"type": "string", "pattern": "(us|ms|s)", "default": "30d"}, "duration", "`30d`"),
+        ({"type": "string", "pattern": "(B|KiB)", "default": "64KiB"}, "size", "`64KiB`"),
         ({"type": "integer", "minimum": 1, "maximum": 9, "default": 1}, "whole number, 1 to 9", "`1`"),
         ({"type": "boolean", "default": False}, "true, false", "`false`"),
         ({"anyOf": [{"type": "string"}, {"type": "null"}], "default": None}, "text", ""),
