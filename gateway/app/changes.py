@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gateway.config import Bus, Configuration
+from gateway.config import Bus, Configuration, TagPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +28,15 @@ class Changes:
 
 
 def changes(old: Configuration, new: Configuration) -> Changes:
-    """Compare two valid configurations."""
-    stopped = [name for name, bus in old.buses.items() if name not in new.buses or _relinked(bus, new.buses[name])]
+    """Compare two valid configurations, and what the secrets and certificates behind them held when each was read."""
+    stopped = [name for name in old.buses if name not in new.buses or _link(old, name) != _link(new, name)]
     started = [name for name in new.buses if name not in old.buses or name in stopped]
     replanned = [name for name in new.buses if name not in started and _replanned(old.buses[name], new.buses[name])]
     identity = old.root.gateway != new.root.gateway
     left = [
         name
-        for name, upstream in old.root.upstreams.items()
-        if identity or name not in new.root.upstreams or upstream != new.root.upstreams[name]
+        for name in old.root.upstreams
+        if identity or name not in new.root.upstreams or _upstream(old, name) != _upstream(new, name)
     ]
     return Changes(
         tuple(stopped),
@@ -45,13 +45,21 @@ def changes(old: Configuration, new: Configuration) -> Changes:
         tuple(left),
         tuple(name for name in new.root.upstreams if name not in old.root.upstreams or name in left),
         _devices(old, new),
-        old.root.status != new.root.status,
+        _status(old) != _status(new),
         _refused(old, new),
     )
 
 
-def _relinked(old: Bus, new: Bus) -> bool:
-    return old.settings.model_copy(update={"devices": {}}) != new.settings.model_copy(update={"devices": {}})
+def _link(configuration: Configuration, bus: str) -> object:
+    return configuration.buses[bus].settings.link(), configuration.behind.get(f"connections.{bus}")
+
+
+def _upstream(configuration: Configuration, name: str) -> object:
+    return configuration.root.upstreams[name], configuration.behind.get(f"upstreams.{name}")
+
+
+def _status(configuration: Configuration) -> object:
+    return configuration.root.status, configuration.behind.get("status")
 
 
 def _replanned(old: Bus, new: Bus) -> bool:
@@ -65,14 +73,15 @@ def _devices(old: Configuration, new: Configuration) -> tuple[str, ...]:
 
 
 def _by_device(configuration: Configuration) -> Mapping[str, object]:
-    found: dict[str, object] = {}
-    for name, bus in configuration.devices():
-        plans = tuple(plan for plan in configuration.tags if plan.tag.device == name)
-        link = bus.settings.model_copy(update={"devices": {}})
-        found[name] = (bus.name, link, bus.settings.devices[name], bus.every[name], plans)
-    if configuration.derived is not None:
-        names = {plan.tag.device for plan in configuration.tags} - found.keys()
-        found.update(dict.fromkeys(names, (configuration.derived,)))
+    plans: dict[str, list[TagPlan]] = {}
+    for plan in configuration.tags:
+        plans.setdefault(plan.tag.device, []).append(plan)
+    links = {name: _link(configuration, name) for name in configuration.buses}
+    found: dict[str, object] = {
+        name: (bus.name, links[bus.name], bus.settings.devices[name], bus.every[name], plans.get(name))
+        for name, bus in configuration.devices()
+    }
+    found.update({name: (configuration.derived, mine) for name, mine in plans.items() if name not in found})
     return found
 
 

@@ -84,7 +84,8 @@ class Daemon:
         context = FieldContext(self.flow, clock, counters, state if state.is_dir() else None)
         self.buses = Buses(house, context, self.watchdog)
         self.pages = Pages(house, view, records.refused_login)
-        self._reloading = asyncio.Lock()
+        self._changing = asyncio.Lock()  # reloads come by signal and by control socket, and a stop may meet one
+        self._stopping = False
 
     @property
     def table(self) -> TagTable:
@@ -104,15 +105,22 @@ class Daemon:
 
     async def stop(self) -> None:
         """Field closes, steps flush, spool commits, upstreams drain for `shutdown_timeout`."""
-        await self.buses.stop(self.buses.names, _CLOSE_S)
+        self._stopping = True
+        async with self._changing:
+            await self.buses.stop(self.buses.names, _CLOSE_S)
         self.flow.flush()
         await self._spool.commit()
         await self.senders.drain(self.configuration.root.shutdown_timeout)
         await self.pages.stop(_CLOSE_S)
 
     async def reload(self, source: str) -> dict[str, object]:
-        """Read the file again; a wrong one changes nothing. The result as it goes out in the `reload` event."""
-        async with self._reloading:
+        """Read the file again; a wrong one changes nothing. The result as it goes out in the `reload` event.
+
+        One reload waits for the other; once the stop began none changes anything.
+        """
+        async with self._changing:
+            if self._stopping:
+                return _outcome("refused", Changes(), ["the daemon stops"])
             self._notifier.reloading()
             try:
                 outcome = await self._reload()
@@ -136,6 +144,8 @@ class Daemon:
             text = f"{' and '.join(found.refused)} can't change while running: restart the daemon"
             log.error("reload refused, nothing changed: %s", text)
             return _outcome("refused", Changes(), [text])
+        for warning in new.warnings:
+            log.warning("%s", warning)
         await self._apply(new, found)
         log.info("reloaded: %d devices and %d upstreams changed", len(found.devices), len(found.upstreams))
         return _outcome("applied", found)

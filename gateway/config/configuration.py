@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -52,6 +52,7 @@ class Configuration:
     derived: DerivedSettings | None = None
     warnings: Sequence[Finding] = ()
     digest: str = ""  # SHA-256 of the file's bytes, as `sha256sum` prints it
+    behind: Mapping[str, str] = field(default_factory=dict)  # fingerprint of each part's secrets and certificates
 
     @cached_property
     def table(self) -> TagTable:

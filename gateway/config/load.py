@@ -32,7 +32,8 @@ from gateway.pipeline.alarms import problems as alarm_problems
 from gateway.pipeline.derived import DEVICE, DerivedSettings, DerivedTag, resolve
 from gateway.pipeline.settings import STEPS, Step, computed, computed_alarms, hints, outgoing, problems
 from gateway.readings import Tag
-from gateway.runtime.model import nearest
+from gateway.runtime.model import Settings, nearest
+from gateway.runtime.settings import fingerprint
 
 _STAND_INS: Final = {  # for required sections with faults, so that the rest is checked
     "gateway": {"name": "unnamed"},
@@ -73,6 +74,13 @@ def load_text(text: str, file: Path, *, running: bool = False) -> Configuration:
     return configuration
 
 
+def _behind(root: Root, buses: Mapping[str, Bus]) -> dict[str, str]:
+    parts: dict[str, Settings] = {"status": root.status}
+    parts |= {f"upstreams.{name}": upstream for name, upstream in root.upstreams.items()}
+    parts |= {f"connections.{name}": bus.settings for name, bus in buses.items()}
+    return {name: fingerprint(settings) for name, settings in parts.items()}
+
+
 class _Reader:
     """The passes over one document."""
 
@@ -96,7 +104,7 @@ class _Reader:
             return None
         configuration = Configuration(self._file, root, buses, tuple(self._tags), derived)
         check_across(configuration, self._findings, self._written())
-        return Configuration(self._file, root, buses, configuration.tags, derived, tuple(self._findings.warnings))
+        return replace(configuration, warnings=tuple(self._findings.warnings), behind=_behind(root, buses))
 
     def _written(self) -> dict[str, list[str]]:
         """Every device that stands in the file with its tags, faulty or not."""
@@ -155,7 +163,7 @@ class _Reader:
             every = {name: default if model.every is None else model.every for name, model in settings.devices.items()}
             for severity, place, text in settings.findings(every):
                 self._findings.note(severity, ("connections", name, *place), text)
-            buses[name] = Bus(name, driver, settings, every)
+            buses[name] = Bus(name, driver, settings.for_source(), every)
             for device, model in settings.devices.items():
                 self._read_device(name, device, model, every[device])
         return buses

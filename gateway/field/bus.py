@@ -73,16 +73,23 @@ class Bus:
             self._writes.drop("the bus stops")
 
     def replace(self, stations: Iterable[Station], keep: Callable[[Station, Station], bool]) -> None:
-        """Take over new stations; those for which `keep(old, new)` holds go on as they are, on their grid."""
+        """Take over new stations; those for which `keep(old, new)` holds go on as they are.
+
+        A device whose interval stays keeps its grid, too: its other tags miss no tick.
+        """
         self._planned = list(stations)
         if not self._started:
             return
         old, self._entries = self._entries, {}
         for station in self._planned:
             entry = old.get(station.device)
-            if entry is None or not keep(entry.station, station):
-                entry = self._placed(station, asyncio.get_running_loop().time())
-            self._entries[station.device] = entry
+            if entry is not None and keep(entry.station, station):
+                self._entries[station.device] = entry
+                continue
+            self._entries[station.device] = self._placed(station, asyncio.get_running_loop().time(), entry)
+            if entry is not None and entry.open is not None:  # its answer comes to tags that may be gone
+                self._counters.device(entry.device).missed += 1
+                entry.missed.add(1, entry.open_ns, entry.open_ns)
         for entry in old.values():
             if self._entries.get(entry.device) is not entry:
                 self._say_missed(entry, last=True)
@@ -131,10 +138,13 @@ class Bus:
             self._timetable = Timetable(self._entries.values())
         self._units.look_now(now)
 
-    def _placed(self, station: Station, now: float) -> Entry:
+    def _placed(self, station: Station, now: float, before: Entry | None = None) -> Entry:
+        health = self._units.health(station.unit)
+        if before is not None and before.station.period_s == station.period_s:
+            return Entry(station, before.grid, health, fresh=before.fresh)
         offset = phase(station.device, station.period_s)
         start = now + offset - (station.period_s if offset > _LONG_WAIT_S else 0.0)
-        return Entry(station, Grid(start, station.period_s), self._units.health(station.unit))
+        return Entry(station, Grid(start, station.period_s), health)
 
     async def _serve(self, link: Link) -> None:
         loop = asyncio.get_running_loop()

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, Self
 
 from pydantic import AfterValidator, Field
 
@@ -87,6 +87,10 @@ class TagSettings(Settings):
             if self.type == "string" and limits is not None:
                 yield from (((key, each), "has no meaning for string") for each in sorted(limits.model_fields_set))
 
+    def for_source(self) -> Self:
+        """The same without what the pipeline does with its readings."""
+        return self.model_copy(update=dict.fromkeys(("profile", "steps", "alarm")))
+
     def address_text(self) -> str:
         """Where the value comes from, for people."""
         return ""
@@ -133,6 +137,18 @@ class ConnectionSettings(Settings):
         """
         del every
         return []
+
+    def for_source(self) -> Self:
+        """The same without what the pipeline does with readings: a source has no part in it."""
+        devices = {
+            name: device.model_copy(update={"tags": {key: tag.for_source() for key, tag in device.tags.items()}})
+            for name, device in self.devices.items()
+        }
+        return self.model_copy(update={"devices": devices})
+
+    def link(self) -> Self:
+        """The same without its devices: what makes up the link itself."""
+        return self.model_copy(update={"devices": {}})
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,7 @@ class Devices(Mapping[str, Device]):
         return len(self._devices)
 
     def update(self, plan: BusPlan) -> set[str]:
-        """Take over a plan; unchanged devices keep their grid. Returns the names that are new or changed."""
+        """Take over a plan; devices of the same interval keep their grid. Returns the names that are new or changed."""
         fresh: dict[str, Device] = {}
         changed: set[str] = set()
         now = asyncio.get_running_loop().time() if self._devices else self._start
@@ -136,6 +136,8 @@ class Devices(Mapping[str, Device]):
                 old.indices = device.indices
                 fresh[name] = old
             else:
+                if old is not None and old.every == device.every:
+                    device.grid = old.grid
                 changed.add(name)
                 fresh[name] = device
         for name, device in self._devices.items():

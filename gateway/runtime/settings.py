@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import os
 import re
@@ -18,6 +19,7 @@ NAME: Final = r"^[A-Za-z0-9_-]+$"
 LEVEL: Final = r"^[^/+#\x00-\x1f]+$"  # of a topic
 LONGEST_S: Final = 36500 * 86400.0  # in nanoseconds it still fits into 64 bits
 LARGEST: Final = 1 << 50
+_MOST_CONTENT: Final = 1 << 20  # of a secret or certificate
 _DURATION: Final = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)(us|ms|s|m|h|d)")
 _SECONDS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _HOST: Final = re.compile(r"[^\W_](?:[\w.-]*\w)?\.?")
@@ -187,6 +189,43 @@ class Secret(Settings):
             return self.file
         return Path(os.environ["CREDENTIALS_DIRECTORY"]) / str(self.credential)
 
+    def content(self) -> bytes:
+        """What the secret is now, empty where it can't be had."""
+        if self.env is not None:
+            return os.environ.get(self.env, "").encode()
+        if self.credential is not None and "CREDENTIALS_DIRECTORY" not in os.environ:
+            return b""
+        return _content(self._place())
+
     def __str__(self) -> str:
         source = "file" if self.file else "env" if self.env else "credential"
         return f"{{{source}: {self.file or self.env or self.credential}}}"
+
+
+def fingerprint(settings: Settings) -> str:
+    """Names what the files and secrets behind these settings hold now: another one once somebody renewed them."""
+    digest = hashlib.blake2b(digest_size=16)
+    for content in _behind(settings):
+        digest.update(hashlib.blake2b(content).digest())
+    return digest.hexdigest()
+
+
+def _behind(settings: Settings) -> Iterator[bytes]:
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, Secret):
+            yield value.content()
+        elif isinstance(value, Path):
+            yield _content(value)
+        elif isinstance(value, Settings):
+            yield from _behind(value)
+
+
+def _content(file: Path) -> bytes:
+    try:
+        if not file.is_file():
+            return b""
+        with file.open("rb") as opened:
+            return opened.read(_MOST_CONTENT)
+    except OSError:
+        return b""
