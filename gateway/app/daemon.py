@@ -250,19 +250,22 @@ async def serve(configuration: Configuration, logs: Logs, notifier: Notifier) ->
     )
     records = Records(AuditLog(place / "audit.log"), clock)
     told += [view.event, records.event]
-    async with records, spool, asyncio.TaskGroup() as house:
-        records.note("start", version=__version__, boot=spool.boot, configuration=configuration.digest)
-        daemon = Daemon(configuration, spool, clock, counters, latest, view, records, logs, notifier, house)
-        async with _background(house, daemon, spool, synchronised, lag, view), control_server(daemon):
-            daemon.start()
-            view.ready = True
-            notifier.ready()
-            devices = sum(1 for _ in configuration.devices())
-            log.info("ready: %d devices, %d tags", devices, len(daemon.table))
-            await _until(stop, reload, daemon)
-            notifier.stopping()
-            log.info("stopping")
-            async with notifier.extending():
+    async with contextlib.AsyncExitStack() as patience:
+        await patience.enter_async_context(notifier.extending())  # while the spool recovers
+        async with records, spool, asyncio.TaskGroup() as house:
+            records.note("start", version=__version__, boot=spool.boot, configuration=configuration.digest)
+            daemon = Daemon(configuration, spool, clock, counters, latest, view, records, logs, notifier, house)
+            async with _background(house, daemon, spool, synchronised, lag, view), control_server(daemon):
+                daemon.start()
+                view.ready = True
+                await patience.aclose()
+                notifier.ready()
+                devices = sum(1 for _ in configuration.devices())
+                log.info("ready: %d devices, %d tags", devices, len(daemon.table))
+                await _until(stop, reload, daemon)
+                notifier.stopping()
+                log.info("stopping")
+                await patience.enter_async_context(notifier.extending())  # until the spool is closed
                 await daemon.stop()
 
 
