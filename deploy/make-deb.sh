@@ -4,7 +4,6 @@
 # after building a release: check the configurations, compile the kernels, switch, restart, roll back on failure.
 set -euo pipefail
 shopt -s nullglob
-HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 die() { printf 'make-deb.sh: %s\n' "$*" >&2; exit 1; }
 
 usage() { echo "Usage: make-deb.sh WHEELHOUSE OUT_DIR [VERSION]"; }
@@ -39,13 +38,6 @@ grep -rlIF "$stage" "$release/bin" "$release/pyvenv.cfg" | xargs -r sed -i "s|$s
 find "$release" -name __pycache__ -prune -exec rm -rf {} +
 "$python" -m compileall -q -s "$stage" -p / "$release/lib" || die "the release does not compile"
 
-share=$release/share/gateway
-install -d "$share"
-for file in gateway.service gateway@.service gateway.target gateway.sysusers.conf install.sh uninstall.sh; do
-    install -m "$([ "${file##*.}" = sh ] && echo 0755 || echo 0644)" "$HERE/$file" "$share/$file"
-done
-install -m 0644 "$HERE/../config/gateway.yaml" "$share/gateway.yaml.example"
-install -m 0644 "$HERE/../README.md" "$share/README.md"
 touch "$release/.complete"
 
 cat >"$stage/DEBIAN/control" <<TEXT
@@ -81,7 +73,7 @@ if [ "\$1" = configure ]; then
         rm -rf "\$old"
         mv "\$kept" "\$old"
     done
-    /opt/gateway/releases/$version/share/gateway/install.sh --activate $version --settle 10
+    /opt/gateway/releases/$version/share/gateway/activate.sh $version --settle 10
 fi
 TEXT
 cat >"$stage/DEBIAN/prerm" <<TEXT

@@ -26,7 +26,7 @@ mkdir -p "$target"
 target=$(cd "$target" && pwd)
 pip=("${PYTHON:-python3}" -m pip --disable-pip-version-check --no-input --quiet)
 
-"${pip[@]}" wheel --no-deps --wheel-dir "$target" "$HERE/.."
+"$HERE/build-wheel.sh" "$target" || die "this tree can't be built (see above)"
 wheel=$(find "$target" -name 'edge_gateway-*.whl' -printf '%T@ %f\n' | sort -n | tail -n 1 | cut -d ' ' -f 2)
 version=${wheel#edge_gateway-} version=${version%%-*}
 
@@ -57,7 +57,8 @@ for line in re.sub(r"\\\n\s*", " ", pathlib.Path(lock).read_text()).splitlines()
         print(name.strip(), *hashes)
 PYTHON
     "${pip[@]}" download --dest "$target" --no-deps --only-binary :all: --require-hashes --requirement "$wanted" \
-        --implementation cp --python-version "$python" --abi "cp${python/./}" --abi abi3 --abi none "${platforms[@]}"
+        --implementation cp --python-version "$python" --abi "cp${python/./}" --abi abi3 --abi none "${platforms[@]}" \
+        || die "the packages can't be had (see above)"
 done
 
 # The requirements of this release: the lock's versions and markers, the hashes of the wheels that lie here.
@@ -76,11 +77,10 @@ for line in text.splitlines():
             print(line.split(" --hash")[0].strip(), *(f"--hash=sha256:{word}" for word in hashes))
 PYTHON
 
-for file in install.sh uninstall.sh gateway.service gateway@.service gateway.target gateway.sysusers.conf; do
-    install -m "$([ "${file##*.}" = sh ] && echo 0755 || echo 0644)" "$HERE/$file" "$target/$file"
-done
+# What is needed before a release is there; the rest lies in its wheel.
+install -m 0755 "$HERE"/{install,activate,notes,uninstall}.sh "$target"
+install -m 0644 "$HERE"/{common.sh,gateway.sysusers.conf} "$HERE/../README.md" "$target"
 install -m 0644 "$HERE/../config/gateway.yaml" "$target/gateway.yaml.example"
-install -m 0644 "$HERE/../README.md" "$target/README.md"
 rm -f "$target/SHA256SUMS"
 sums=$(cd "$target" && find . -type f -printf '%P\n' | LC_ALL=C sort | xargs -d '\n' sha256sum)
 printf '%s\n' "$sums" >"$target/SHA256SUMS"

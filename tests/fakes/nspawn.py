@@ -6,13 +6,16 @@ GATEWAY_TEST_CACHE (default /var/tmp/gateway-tests).
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+
+from tests.fakes.waiting import wait_for
 
 CACHE = Path(os.environ.get("GATEWAY_TEST_CACHE", "/var/tmp/gateway-tests"))  # noqa: S108  # root's own, 0700
 MIRROR = os.environ.get("GATEWAY_TEST_MIRROR", "http://deb.debian.org/debian")
@@ -30,55 +33,74 @@ mount --make-rprivate /
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 find "/sys/fs/cgroup/$1" -depth -type d -delete
 """
+_PROBE = (
+    "mount --make-rprivate / && mount -t cgroup2 cgroup2 /sys/fs/cgroup && mkdir /sys/fs/cgroup/probe.$$ && rmdir $_"
+)
 _APART = ("unshare", "--mount", "--propagation", "private", "bash", "-euc")
 _INSIDE = ("-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "--", "env", "-i", "LC_ALL=C.UTF-8")
 _PATH = "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def missing() -> str:
+def missing(suite: str) -> str:
     """Why no such machine can be started here; empty where it can."""
     if os.geteuid() != 0:
         return "not root"
-    programs = ["systemd-nspawn", "nsenter", "unshare", "tar", *([] if _archive().exists() else ["debootstrap"])]
-    return ", ".join(f"no {name}" for name in programs if shutil.which(name) is None)
+    programs = ["systemd-nspawn", "nsenter", "unshare", "tar", "zstd"]
+    if not _archive(suite).exists():
+        programs.append("debootstrap")
+    lacking = [f"no {name}" for name in programs if shutil.which(name) is None]
+    if not lacking and subprocess.run([*_APART, _PROBE], check=False, capture_output=True).returncode != 0:
+        lacking.append("no right to mount (a container?)")
+    return ", ".join(lacking)
 
 
-def _archive() -> Path:
-    return CACHE / "bookworm.tar.zst"
+def _archive(suite: str) -> Path:
+    return CACHE / f"{suite}.tar.zst"
 
 
-def unpack_root(target: Path) -> None:
-    """A fresh Debian 12 with systemd and Python in `target`."""
+@contextmanager
+def cache() -> Iterator[Path]:
+    """The folder of what is made once, ours alone while inside."""
     CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not _archive().exists():
-        made = CACHE / "bookworm"
-        shutil.rmtree(made, ignore_errors=True)
-        subprocess.run(
-            ["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", "bookworm", str(made), MIRROR],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-        (made / "etc/hosts").write_text("127.0.0.1 localhost\n")
-        part = _archive().with_suffix(".part")
-        subprocess.run(["tar", "-C", str(made), "--zstd", "-cf", str(part), "."], check=True)
-        part.rename(_archive())
-        shutil.rmtree(made)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield CACHE
+
+
+def unpack_root(target: Path, suite: str) -> None:
+    """A fresh Debian with systemd and Python in `target`."""
+    archive = _archive(suite)
+    with cache() as folder:
+        if not archive.exists():
+            made = folder / suite
+            shutil.rmtree(made, ignore_errors=True)
+            subprocess.run(
+                ["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", suite, str(made), MIRROR],
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+            (made / "etc/hosts").write_text("127.0.0.1 localhost\n")
+            part = archive.with_suffix(".part")
+            subprocess.run(["tar", "-C", str(made), "--zstd", "-cf", str(part), "."], check=True)
+            part.rename(archive)
+            shutil.rmtree(made)
     target.mkdir(parents=True)
-    subprocess.run(["tar", "-C", str(target), "--zstd", "-xf", str(_archive())], check=True)
+    subprocess.run(["tar", "-C", str(target), "--zstd", "-xf", str(archive)], check=True)
 
 
 class Machine:
-    """One running Debian; `wheels` appears inside as /media/wheels."""
+    """One running Debian of a suite (bookworm, trixie); `wheels` appears inside as /media/wheels."""
 
-    def __init__(self, root: Path, wheels: Path) -> None:
+    def __init__(self, root: Path, wheels: Path, suite: str) -> None:
         self.root = root
+        self.suite = suite
         self._wheels = wheels
         self._name = f"gateway-test-{os.getpid()}"
         self._process: subprocess.Popen[bytes] | None = None
         self._init = 0
 
     def __enter__(self) -> Machine:
-        unpack_root(self.root)
+        unpack_root(self.root, self.suite)
         with (self.root.parent / "console").open("wb") as console:
             self._process = process = subprocess.Popen(
                 [*_APART, _BOOT, "boot", str(self.root), self._name, str(self._wheels)],
@@ -88,9 +110,9 @@ class Machine:
                 start_new_session=True,
             )
         try:
-            self._init = int(self.wait(lambda: self._first_process(process.pid), "a first process"))
+            self._init = int(wait_for(lambda: self._first_process(process.pid), "a first process"))
             up = {"running", "degraded"}
-            self.wait(lambda: self.run("systemctl", "is-system-running", check=False) in up, "the boot")
+            wait_for(lambda: self.run("systemctl", "is-system-running", check=False) in up, "the boot")
         except AssertionError:
             self._end(process)
             raise
@@ -147,12 +169,11 @@ class Machine:
         file.write_text(text)
         file.chmod(mode)
 
-    @staticmethod
-    def wait(condition: Callable[[], object], what: str, seconds: float = 120) -> str:
-        """Wait until the callable gives something true; AssertionError naming `what` otherwise."""
-        end = time.monotonic() + seconds
-        while not (found := condition()):
-            if time.monotonic() > end:
-                raise AssertionError(f"waited {seconds} s for {what}")
-            time.sleep(0.2)
-        return str(found)
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        """A command inside that runs on its own."""
+        return subprocess.Popen(
+            ["nsenter", "-t", str(self._init), *_INSIDE, _PATH, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
