@@ -23,11 +23,11 @@ def claims(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "status.listen", listen
     spool = (data.get("spool") or {}).get("path")
     if spool:
-        yield "spool.path", str(Path(spool))
+        yield "spool.path", str(Path(spool).resolve())
     for connection in data["connections"].values():
         port = connection.get("port")
         if isinstance(port, str) and port.startswith("/"):
-            yield "serial port", str(Path(port))
+            yield "serial port", str(Path(port).resolve())  # /dev/serial/by-id/... is a link
 
 
 def conflicts(files: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -36,6 +36,14 @@ def test_everything_two_instances_may_not_share() -> None:
     ]
 
 
+def test_a_serial_port_under_another_name_is_the_same_port(tmp_path: Path) -> None:
+    (tmp_path / "ttyUSB0").touch()
+    (tmp_path / "usb-FTDI-if00").symlink_to("ttyUSB0")
+    one = configuration("a", "none", port=str(tmp_path / "ttyUSB0"))
+    two = configuration("b", "none", port=str(tmp_path / "usb-FTDI-if00"))
+    assert conflicts({"a": one, "b": two}) == [f"serial port {tmp_path}/ttyUSB0 stands in a and b"]
+
+
 def test_the_same_plc_port_or_no_page_is_no_conflict() -> None:
     assert conflicts({"a": configuration("a", "none"), "b": configuration("b", "none")}) == []
 
