@@ -27,7 +27,7 @@ def wheelhouse(suite: str, versions: Iterable[str]) -> Path:
         for version in versions:
             source = place / "tree"
             shutil.rmtree(source, ignore_errors=True)
-            _copy_tree(source, version)
+            copy_tree(source, version)
             subprocess.run(
                 [str(source / "deploy/make-wheelhouse.sh"), str(folder), "--python", PYTHON[suite]],
                 env={**os.environ, "PYTHON": sys.executable},
@@ -36,7 +36,8 @@ def wheelhouse(suite: str, versions: Iterable[str]) -> Path:
         return folder
 
 
-def _copy_tree(target: Path, version: str) -> None:
+def copy_tree(target: Path, version: str) -> None:
+    """This tree as another release."""
     for name in ("gateway", "config", "deploy"):
         shutil.copytree(TREE / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md"):
