@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Annotated, Any
 
@@ -125,6 +126,7 @@ app.add_typer(operate.commands)
 
 def main() -> None:
     """Run a command; a user's mistake ends in one line on stderr, never in a traceback."""
+    _open_closed_streams()
     try:
         app()
     except ConfigError as error:
@@ -133,11 +135,29 @@ def main() -> None:
     except FileNotFoundError as error:
         print(f"gateway: no such file: {error.filename}", file=sys.stderr)
         sys.exit(EXIT_NO_INPUT)
-    except (GatewayError, OSError) as error:
+    except GatewayError as error:
         print(f"gateway: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        print(f"gateway: {_in_words(error)}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _open_closed_streams() -> None:
+    """Where stdout or stderr is closed (`>&-`) Python has none, and the next file opened would get its number."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115  # for the whole run
+
+
+def _in_words(error: OSError) -> str:
+    """`dir: is a directory` for `[Errno 21] Is a directory: 'dir'`."""
+    if not error.strerror:
+        return str(error)
+    words = error.strerror[:1].lower() + error.strerror[1:]
+    return words if error.filename is None else f"{error.filename}: {words}"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 from gateway.runtime.audit import Verdict
@@ -9,9 +11,12 @@ from gateway.runtime.audit import verify as check
 
 
 def verify(path: Path) -> tuple[bool, str]:
-    """Whether the log is whole, and one line for people. OSError where it can't be read."""
+    """Whether the log is whole, and one line for people. OSError where it is not there or can't be read."""
     verdict: Verdict = check(path)
+    if not verdict.files:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     if verdict.fault:
-        return False, f"{verdict.fault} ({verdict.records} records before it are in order)"
+        return False, f"gateway: {verdict.fault} ({verdict.records} records before it are in order)"
     plural = "" if verdict.files == 1 else "s"
-    return True, f"{verdict.records} records in {verdict.files} file{plural} are in order, newest hash {verdict.last}"
+    found = f"{verdict.records} records in {verdict.files} file{plural}"
+    return True, f"{path}: {found} are in order, newest hash {verdict.last}"

@@ -39,7 +39,7 @@ def browse(
     elif variables:
         print(to_yaml(url, variables), end="")
     if not variables:
-        print("browse: no variable found", file=sys.stderr)
+        print("gateway: no variable found", file=sys.stderr)
     return 0 if variables else 1
 
 

@@ -25,7 +25,7 @@ class DecodeError(GatewayError):
 
 
 def print_payloads(files: list[Path], dictionary: Path | None, *, as_csv: bool = False, time_unit: str = "ms") -> None:
-    """Print the readings of each file (none: of standard input); DecodeError says which one is wrong and why.
+    """Print the readings of each file (none: of standard input). OSError; DecodeError says which one is wrong and why.
 
     `dictionary` is the JSON published retained on `{gateway}/dictionary/<hash>`, or a folder with such files, each
     named by its hash with or without `.json`. Without it tags are numbers.
@@ -76,10 +76,7 @@ def _inputs(files: list[Path]) -> Iterator[tuple[str, bytes]]:
     if not files:
         yield from split("standard input", sys.stdin.buffer.read())
     for file in files:
-        try:
-            yield from split(str(file), file.read_bytes())
-        except OSError as error:
-            raise DecodeError(f"{file}: {error.strerror or error}") from error
+        yield from split(str(file), file.read_bytes())
 
 
 def split(name: str, data: bytes) -> Iterator[tuple[str, bytes]]:

@@ -45,11 +45,13 @@ def write(
     value: Annotated[str, typer.Argument(metavar="VALUE", help="engineering value: a number, true, false or text")],
 ) -> None:
     """Write one tag through the running daemon, with all its checks; prints the value read back."""
-    from gateway.tools.remote import ask, typed
+    from gateway.tools.remote import ask, not_written, typed
 
     result = ask(file, "write", {"tag": tag, "value": typed(file, tag, value)})
     print(json.dumps(result, ensure_ascii=False))
-    raise typer.Exit(0 if result.get("status") == "ok" else 1)
+    if result["status"] != "ok":
+        print(f"gateway: {tag}: {not_written(result)}", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 @commands.command(epilog="Example: gateway acknowledge gateway.yaml press.temperature")
@@ -67,7 +69,10 @@ def reload(file: OptionalConfigFile = DEFAULT_CONFIG) -> None:
 
     result = ask(file, "reload", {})
     print(json.dumps(result, ensure_ascii=False))
-    raise typer.Exit(0 if result.get("result") == "applied" else 1)
+    if result["result"] != "applied":
+        print("\n".join(result.get("errors", ())), file=sys.stderr)
+        print("gateway: reload refused, nothing changed", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 @commands.command(epilog="Example: gateway trace press")
@@ -105,5 +110,5 @@ def audit_verify(file: Annotated[Path, typer.Argument(metavar="FILE", help="the 
     from gateway.tools.audit import verify
 
     whole, text = verify(file)
-    print(f"{file}: {text}", file=sys.stdout if whole else sys.stderr)
+    print(text, file=sys.stdout if whole else sys.stderr)
     raise typer.Exit(0 if whole else 1)

@@ -11,9 +11,7 @@ import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -113,16 +111,10 @@ def _write(path: Path, content: bytes, mode: int) -> None:
 
 
 def pki_new(
-    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="where own.der and own.pem go")],
-    *,
-    uri: Annotated[str, typer.Option(help="application URI; default urn:<host>:edge-gateway")] = "",
-    name: Annotated[str, typer.Option(help="common name, as people see it in the server")] = "Edge Gateway",
-    days: Annotated[int, typer.Option(min=1, max=36500, help="validity")] = 3650,
-    bits: Annotated[int, typer.Option(min=2048, max=4096, help="length of the RSA key")] = 2048,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace what is there")] = False,
+    directory: Path, *, uri: str = "", name: str = "Edge Gateway", days: int = 3650, overwrite: bool = False
 ) -> None:
-    """Make the key and certificate with which the gateway shows itself to OPC UA servers."""
-    made = create(directory, uri or default_uri(), name, days, bits=bits, overwrite=overwrite)
+    """Make the identity and print what the server's administrator and the configuration need. GatewayError, OSError."""
+    made = create(directory.absolute(), uri or default_uri(), name, days, overwrite=overwrite)
     print(f"certificate:     {made.certificate}   (trust this one in the server)")
     print(f"private key:     {made.private_key}")
     print(f"application URI: {made.application_uri}")
@@ -134,3 +126,6 @@ def pki_new(
         f"certificate: {made.certificate}, private_key: {made.private_key}, "
         f"server_certificate: {made.certificate.with_name('server.der')}}}"
     )
+    if os.geteuid() == 0:
+        print("\nThe key is root's alone. For the service, whose user is gateway:")
+        print(f"chgrp gateway {made.private_key} && chmod 640 {made.private_key}")

@@ -158,7 +158,8 @@ async def _explore_unit(link: ScanLink, unit: int, wishes: Wishes, note: str) ->
             tell(f"unit {unit}: {area}: falls silent, left out")
             continue
         if table.runs:
-            tell(f"unit {unit}: {area}: {', '.join(f'{first}-{last}' for first, last in table.runs)}")
+            found = (str(first) if first == last else f"{first}-{last}" for first, last in table.runs)
+            tell(f"unit {unit}: {area}: {', '.join(found)}")
             tables.append(table)
     registers = [table for table in tables if table.area in {"holding", "input"}]
     for table in registers:
@@ -181,7 +182,7 @@ def _print(link: dict[str, Any], name: str, units: Sequence[UnitMap], *, as_json
     elif units:
         print(to_yaml(link, name, units), end="")
     if not units:
-        print("scan: nobody answered", file=sys.stderr)
+        print("gateway: nobody answered", file=sys.stderr)
     return 0 if units else 1
 
 

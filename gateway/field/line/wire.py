@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from gateway.errors import LinkError
 from gateway.field.line.settings import LineConnection
 from gateway.field.serialport import open_port, why
+from gateway.field.sockets import describe
 
 if TYPE_CHECKING:
     from serial import Serial
@@ -135,6 +136,6 @@ async def open_wire(settings: LineConnection, receiver: Receiver, on_lost: Calla
             )
     except TimeoutError as error:
         raise LinkError(f"{settings.place}: no answer within {settings.timeout:g} s") from error
-    except OSError as error:
-        raise LinkError(f"{settings.place}: {error.strerror or error}") from error
+    except (OSError, UnicodeError) as error:
+        raise LinkError(f"{settings.place}: {describe(error)}") from error
     return wire

@@ -26,10 +26,10 @@ from gateway.errors import LinkError
 from gateway.field.modbus.framing import Found, Framing, Late, MbapFraming, RtuFraming, Shape, differing, shape
 from gateway.field.modbus.pdu import GarbledError, answer_size
 from gateway.field.modbus.settings import ModbusRtu, ModbusRtuTcp, ModbusTcp
-from gateway.field.modbus.sockets import describe, tune
 from gateway.field.modbus.timing import NO_LINE, LineTiming
 from gateway.field.modbus.wire import Answer, Listener, NoAnswerError, Request
 from gateway.field.serialport import SerialLine, open_port
+from gateway.field.sockets import describe, tune
 
 Client = AsyncModbusTcpClient | AsyncModbusSerialClient
 

@@ -15,8 +15,8 @@ from gateway.errors import LinkError
 from gateway.field.modbus.frames import mbap_frame, mbap_frames
 from gateway.field.modbus.pdu import GarbledError
 from gateway.field.modbus.settings import ModbusTcp
-from gateway.field.modbus.sockets import describe, tune
 from gateway.field.modbus.wire import Answer, Listener, NoAnswerError, Request
+from gateway.field.sockets import describe, tune
 
 _MOST_GIVEN_UP: Final = 64  # requests whose late answers are recognised
 

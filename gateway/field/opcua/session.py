@@ -27,6 +27,7 @@ from asyncua.ua.uaerrors import BadTooManyOperations, UaError, UaStatusCodeError
 from gateway.errors import LinkError, RefusedError
 from gateway.field.opcua.security import log_in, secure
 from gateway.field.opcua.settings import OpcuaConnection
+from gateway.field.sockets import describe
 from gateway.field.together import link_group
 
 CHANNEL_MS = 3_600_000  # lifetime of the secure channel's keys that is asked for
@@ -81,6 +82,8 @@ def translated(what: str) -> Iterator[None]:
         raise kind(f"{what}: {ua.StatusCode(error.code).name}") from error
     except TimeoutError as error:
         raise LinkError(f"{what}: no answer in time") from error
+    except OSError as error:
+        raise LinkError(f"{what}: {describe(error)}") from error
     except FOREIGN as error:
         raise LinkError(f"{what}: {str(error) or type(error).__name__}") from error
 

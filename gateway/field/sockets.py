@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 from typing import Any
 
@@ -22,8 +23,14 @@ def describe(error: OSError | UnicodeError) -> str:
         return f"the host name can't be one: {error}"
     if isinstance(error, socket.gaierror):
         return f"the host name is not known: {error.strerror}"
-    code = error.errno
+    code = error.errno or _same(str(error))
     return _WORDS.get(code, os.strerror(code)) if code else str(error) or type(error).__name__
+
+
+def _same(text: str) -> int | None:
+    """The number of asyncio's "Multiple exceptions: [Errno 111] ..., [Errno 111] ..." where all are the same."""
+    codes = set(re.findall(r"\[Errno (\d+)\]", text))
+    return int(codes.pop()) if len(codes) == 1 else None
 
 
 def tune(transport: Any, timeout_s: float) -> None:

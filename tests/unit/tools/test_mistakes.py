@@ -1,0 +1,125 @@
+"""What a user gets wrong ends in a line on stderr and an exit code, whichever command it was."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.__main__ import main
+
+Run = Callable[..., tuple[int, str, str]]
+ON_A_CONFIGURATION = (
+    "check FILE",
+    "run FILE",
+    "tags FILE",
+    "probe FILE",
+    "simulate FILE",
+    "status FILE",
+    "reload FILE",
+    "write FILE press.setpoint 1",
+    "acknowledge FILE press.setpoint",
+    "trace press FILE",
+    "spool status FILE",
+    "spool export FILE",
+)
+ON_A_FILE = (*ON_A_CONFIGURATION, "audit verify FILE", "decode FILE")
+VALID = """
+gateway: {name: cell}
+connections:
+  plc: {driver: modbus-tcp, host: 127.0.0.1, devices: {press: {tags: {x: {address: holding:0, type: int16}}}}}
+upstreams: {plant: {broker: mqtt://127.0.0.1}}
+spool: {path: PATH}
+"""
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Runs a command line in this process, with FILE replaced: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def line(text: str, file: Path | str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["gateway", *(str(file) if word == "FILE" else word for word in text.split())])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        told = capfd.readouterr()
+        return code, told.out, told.err
+
+    return line
+
+
+@pytest.mark.parametrize("command", ON_A_FILE)
+def test_a_file_that_is_not_there(run: Run, command: str) -> None:
+    assert run(command, "absent.yaml") == (66, "", "gateway: no such file: absent.yaml\n")
+
+
+@pytest.mark.parametrize("command", ON_A_FILE)
+def test_a_folder_for_a_file(run: Run, command: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    assert run(command, "folder") == (1, "", "gateway: folder: is a directory\n")
+
+
+@pytest.mark.parametrize("command", ON_A_CONFIGURATION)
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"\xff\xfe", "wrong.yaml:1:1: file: this is no UTF-8 text: byte 0"),
+        (b"", "wrong.yaml:1:1: file: the file is empty"),
+        (b"a: [", "wrong.yaml:1:"),
+        (b"[1, 2]", "wrong.yaml:1:1: file: expected keys and values"),
+        (b"spool: 7", "wrong.yaml:1:1: gateway: this key is missing"),
+        (b"gateway: {name: a b}", "wrong.yaml:1:17: gateway.name: 'a b' is no valid name"),
+    ],
+)
+def test_a_file_that_is_no_configuration(run: Run, command: str, content: bytes, why: str, tmp_path: Path) -> None:
+    (tmp_path / "wrong.yaml").write_bytes(content)
+    code, out, told = run(command, "wrong.yaml")
+    assert (code, out) == (78, "")
+    assert why in told
+    assert all(line.startswith("wrong.yaml:") for line in told.splitlines())
+
+
+@pytest.mark.parametrize("command", ["status FILE", "reload FILE", "write FILE press.x 1", "trace press FILE"])
+def test_no_daemon_runs(run: Run, command: str, tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text(VALID.replace("PATH", str(tmp_path / "spool.db")))
+    place = tmp_path / "control.sock"
+    assert run(command, "gateway.yaml") == (1, "", f"gateway: no daemon runs here: nobody answers at {place}\n")
+
+
+def test_a_broken_audit_log_is_told_with_its_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "audit.log").write_text("garbage\nmore\n")
+    assert run("audit verify audit.log") == (
+        1,
+        "",
+        f"gateway: {Path('audit.log')}:1: no record (0 records before it are in order)\n",
+    )
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_nothing_listens(run: Run, host: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        why = "connection refused: nothing listens there\n"
+        assert run(f"scan modbus-tcp {host} --port {port}") == (1, "", f"gateway: {host}:{port}: {why}")
+        assert run(f"browse opc.tcp://{host}:{port}") == (1, "", f"gateway: opc.tcp://{host}:{port}: {why}")
+
+
+@pytest.mark.parametrize(("command", "code"), [("tags gateway.yaml", 0), ("check absent.yaml", 66)])
+def test_closed_streams_are_nobody_to_talk_to(command: str, code: int, tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text(VALID.replace("PATH", str(tmp_path / "spool.db")))
+    line = f"exec {sys.executable} -m gateway {command} 2>&-"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    for closed, words in (("", code == 0), (" >&-", False)):
+        done = subprocess.run(
+            ["sh", "-c", line + closed], stdout=subprocess.PIPE, check=False, cwd=tmp_path, env=environment
+        )
+        assert (done.returncode, bool(done.stdout)) == (code, words)
