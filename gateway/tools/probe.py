@@ -16,7 +16,7 @@ from gateway.field.contract import BusPlan
 from gateway.field.modbus.settings import ModbusRtu, ModbusRtuTcp, ModbusTcp
 from gateway.field.opcua.settings import OpcuaConnection
 from gateway.readings import Quality
-from gateway.tools.probe_report import Probed, refused, to_json, to_table
+from gateway.tools.probe_report import Probed, refused, to_json, to_lines
 
 
 def probe(file: Path, *, as_json: bool = False, connection: str | None = None) -> int:
@@ -29,7 +29,9 @@ def probe(file: Path, *, as_json: bool = False, connection: str | None = None) -
     if as_json:
         print(json.dumps(to_json(probed), indent=2))
     else:
-        Console(width=None if sys.stdout.isatty() else 160).print(to_table(probed))
+        console = Console(highlight=False)
+        for line in to_lines(probed):
+            console.print(line, soft_wrap=True)
         fine = sum(each.fine for each in probed)
         differing = sum(each.difference for each in probed)
         print(f"{fine} of {len(probed)} tags read well" + (f", {differing} differ in a block" if differing else ""))

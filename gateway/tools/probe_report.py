@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from rich.table import Table
 from rich.text import Text
 
 from gateway.readings import BAD, Quality, Readings, Tag
+from gateway.runtime.printable import printable
+from gateway.tools.columns import aligned
+
+_HEAD: Final = ("tag", "address", "value", "quality", "ms", "in a block", "")
+_RIGHT: Final = frozenset({"value", "ms", "in a block"})
 
 
 @dataclass(frozen=True)
@@ -75,26 +79,26 @@ def is_bad(readings: Readings, index: int) -> bool:
     return len(rows) == 0 or int(readings.quality[rows[-1]]) >= BAD
 
 
-def to_table(probed: Sequence[Probed]) -> Table:
-    """The findings for people."""
-    table = Table(box=None, pad_edge=False)
-    for head in ("tag", "address", "value", "quality", "ms", "in a block", ""):
-        table.add_column(head, justify="right" if head in {"value", "ms", "in a block"} else "left", overflow="fold")
-    for each in probed:
-        single, block = each.single, each.block
-        note = "DIFFERS" if each.difference else (single.detail if single else "no reading came")
-        style = "bold red" if each.difference else "red" if not each.fine else ""
-        row = (
-            each.tag.full_name,
-            each.tag.address,
-            _shown(single, each.tag.unit),
-            single.quality if single else "-",
-            f"{single.seconds * 1000:.1f}" if single else "-",
-            _shown(block, "") if block else "-",
-            note,
-        )
-        table.add_row(*(Text(cell) for cell in row), style=style)
-    return table
+def to_lines(probed: Sequence[Probed]) -> Iterator[Text]:
+    """The findings for people: a header and one line per tag, in red what is not fine."""
+    rows = [_row(each) for each in probed]
+    lines = aligned(_HEAD, rows, _RIGHT)
+    styles = ["bold", *("bold red" if each.difference else "" if each.fine else "red" for each in probed)]
+    for line, style in zip(lines, styles, strict=True):
+        yield Text(line, style=style)
+
+
+def _row(each: Probed) -> tuple[str, ...]:
+    single, block = each.single, each.block
+    return (
+        each.tag.full_name,
+        each.tag.address,
+        _shown(single, each.tag.unit),
+        single.quality if single else "-",
+        f"{single.seconds * 1000:.1f}" if single else "-",
+        _shown(block, "") if block else "-",
+        "DIFFERS" if each.difference else printable(single.detail) if single else "no reading came",
+    )
 
 
 def to_json(probed: Sequence[Probed]) -> list[dict[str, Any]]:

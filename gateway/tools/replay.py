@@ -11,13 +11,11 @@ from csv import writer
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from gateway.config import Configuration, load
 from gateway.errors import GatewayError
 from gateway.readings import BAD, UNCERTAIN, Quality, Readings, TagTable
 from gateway.tools import replaying
+from gateway.tools.columns import aligned
 from gateway.tools.recording import Recording, read
 
 _HEADINGS = ("tag", "received", "kept", "ratio", "worst error", "rms error", "against raw: worst", "rms")
@@ -171,35 +169,32 @@ def _known(number: float) -> float | None:
 
 
 def _print(report: Mapping[str, Any], seconds: float) -> None:
-    grid = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in _HEADINGS:
-        grid.add_column(heading, justify="left" if heading == "tag" else "right", no_wrap=heading == "tag")
-    for row in report["tags"]:
-        grid.add_row(
+    rows = [
+        (
             row["tag"],
             str(row["received"]),
             str(row["kept"]),
             f"{row['ratio']:.2%}",
             *(_short(row[key]) for key in ("worst_error", "rms_error", "raw_worst_error", "raw_rms_error")),
         )
-    console = Console(width=None if Console().is_terminal else 160, highlight=False)
-    console.print(grid)
+        for row in report["tags"]
+    ]
+    for line in aligned(_HEADINGS, rows, _HEADINGS[1:]):
+        print(line)
     ratio = "-" if report["ratio"] is None else f"{report['ratio']:.2%}"
-    console.print(
+    print(
         f"kept {report['kept']} of {report['received']} readings ({ratio}), "
         f"computed {report['computed']} more, in {seconds:.2f} s"
     )
     per_reading, per_received = report["bytes_per_reading"], report["bytes_per_received_reading"]
     for name in ("json", "columns"):
         sent, came = _short(per_reading[name]), _short(per_received[name])
-        console.print(f"{name}: {sent} bytes per reading sent, {came} per reading received")
+        print(f"{name}: {sent} bytes per reading sent, {came} per reading received")
     for each in report.get("suggestions", ()):
         if each["deviation"] is None:
-            console.print(f"{each['tag']}: constant or too short to suggest a deviation")
+            print(f"{each['tag']}: constant or too short to suggest a deviation")
         else:
-            console.print(
-                f"{each['tag']}: swinging-door: {{deviation: {each['deviation']:g}}} would keep {each['ratio']:.2%}"
-            )
+            print(f"{each['tag']}: swinging-door: {{deviation: {each['deviation']:g}}} would keep {each['ratio']:.2%}")
 
 
 def _short(number: float | None) -> str:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
+from typing import Any
 
 from gateway.config import Configuration, load
+from gateway.tools.columns import aligned
 
 COLUMNS = ("tag", "address", "type", "unit", "every", "steps", "write")
 
 
-def rows(configuration: Configuration) -> Iterator[dict[str, object]]:
+def rows(configuration: Configuration) -> Iterator[dict[str, Any]]:
     """One row for each tag, in the order of the table."""
     for plan in configuration.tags:
         tag = plan.tag
@@ -40,19 +39,17 @@ def print_tags(file: Path, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(found, indent=2))
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in COLUMNS:
-        table.add_column(column, no_wrap=column == "tag", overflow="fold")
-    for row in found:
-        every = row["every_s"]
-        steps, write = row["steps"], row["write"]
-        table.add_row(
+    cells = [
+        (
             str(row["tag"]),
             str(row["address"]),
             str(row["type"]),
             str(row["unit"]),
-            "" if every is None else f"{every:g}s",
-            ", ".join(steps) if isinstance(steps, list) else "",
-            "" if write is None else "yes",
+            "" if row["every_s"] is None else f"{row['every_s']:g}s",
+            ", ".join(row["steps"]),
+            "" if row["write"] is None else "yes",
         )
-    Console(width=None if Console().is_terminal else 160, highlight=False).print(table)
+        for row in found
+    ]
+    for line in aligned(COLUMNS, cells):
+        print(line)

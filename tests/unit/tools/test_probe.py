@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from gateway.readings import Quality, Readings, Tag, text_hash
-from gateway.tools.probe_report import Probed, Sight, refused, sight, to_json, to_table
+from gateway.tools.probe_report import Probed, Sight, refused, sight, to_json, to_lines
 
 TAG = Tag("press", "speed", "uint16", "rpm", address="holding:120 (40121)")
 
@@ -56,10 +55,9 @@ def test_a_sight_is_the_newest_reading() -> None:
 
 def test_reports_show_value_time_and_difference() -> None:
     probed = [Probed(TAG, _seen(5.0), _seen(900.0)), Probed(TAG, refused(Quality.BAD_EXCEPTION, 0.1, "exception 2"))]
-    console = Console(width=160, record=True, file=None)
-    with console.capture() as captured:
-        console.print(to_table(probed))
-    text = captured.get()
+    _, differing, failing = to_lines(probed)
+    text = f"{differing}\n{failing}"
+    assert (differing.style, failing.style) == ("bold red", "red")
     for part in ("press.speed", "holding:120", "5 rpm", "4.0", "900", "DIFFERS", "exception 2", "bad/exception"):
         assert part in text
     rows = to_json(probed)
