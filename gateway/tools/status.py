@@ -15,7 +15,7 @@ from rich.live import Live
 
 from gateway.errors import GatewayError
 from gateway.runtime.control import call
-from gateway.tools.status_view import Moment, Rates, screen
+from gateway.tools.status_view import Moment, Rates, screen, span
 
 EVERY_S: Final = 1.0
 _TIMEOUT_S: Final = 10.0
@@ -31,10 +31,11 @@ def show_status(source: Path | str, token: Path | None = None, *, as_json: bool 
     """Show a daemon by its control socket's path or by its status page's URL: once, or live in a terminal."""
     with contextlib.suppress(KeyboardInterrupt):
         secret = "" if token is None else token.read_text(encoding="utf-8").strip()
-        asyncio.run(_show(source, secret, as_json=as_json, console=Console()))
+        asyncio.run(show(source, secret, as_json=as_json, console=Console()))
 
 
-async def _show(source: Path | str, token: str, *, as_json: bool, console: Console) -> None:
+async def show(source: Path | str, token: str = "", *, as_json: bool = False, console: Console) -> None:
+    """As `show_status`, on a console: until cancelled where that is a terminal."""
     async with _by_socket(source) if isinstance(source, Path) else _by_http(source, token) as fetch:
         first = await fetch()
         if as_json:
@@ -44,17 +45,23 @@ async def _show(source: Path | str, token: str, *, as_json: bool, console: Conso
         else:
             await asyncio.sleep(EVERY_S)
             now = await fetch()
-            console.print(screen(now, Rates.between(first, now)))
+            console.print(screen(now, Rates.between(first, now), console.width))
 
 
 async def _live(fetch: Fetch, first: Moment, console: Console) -> None:
-    moments = [first]
+    """Until Ctrl-C. A daemon that goes away is waited for: its last figures stay, with a word that they are old."""
+    clock = asyncio.get_running_loop().time
+    moments, seen, trouble = [first], clock(), ""
     with Live(console=console, auto_refresh=False, screen=True) as live:
         while True:
             now = moments[-1]
-            live.update(screen(now, Rates.between(moments[0], now), console.height - 1), refresh=True)
+            rates = Rates() if trouble else Rates.between(moments[0], now)
+            live.update(screen(now, rates, console.width, console.height - 1, trouble), refresh=True)
             await asyncio.sleep(EVERY_S)
-            moments = [*moments[-5:], await fetch()]
+            try:
+                moments, seen, trouble = [*moments[-5:], await fetch()], clock(), ""
+            except GatewayError as error:
+                trouble = f"no answer for {span(clock() - seen)}: {error}"
 
 
 @contextlib.asynccontextmanager

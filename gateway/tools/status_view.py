@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
@@ -20,7 +22,10 @@ _LOOKS: Final = {
     "starting": ("starting", "yellow"),
 }
 _UPSTREAMS: Final = 4  # rows
-_FRAME: Final = 9  # lines that are neither devices nor upstreams
+_FRAME: Final = 4  # blank lines and the tables' headers
+_NAME: Final = 24  # characters of a name
+_STATE: Final = 22  # of a state
+_EVENT_HEAD: Final = frozenset({"gateway", "boot", "seq", "time", "event"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,111 +79,130 @@ class Rates:
         )
 
 
-def screen(now: Moment, rates: Rates, height: int = 24) -> RenderableType:
-    """Everything on `height` lines; devices that are down come first where there are too many."""
-    upstreams = list(now.upstreams)[:_UPSTREAMS]
-    room = max(1, height - _FRAME - len(upstreams))
-    return Group(
-        _title(now.health),
-        _readings(now, rates),
-        _machine(now.health, rates),
-        Text(),
-        _upstreams(upstreams),
-        Text(),
-        _devices(now, room),
-        _last(now),
-    )
+def screen(now: Moment, rates: Rates, width: int = 80, height: int = 24, trouble: str = "") -> RenderableType:
+    """Everything on `height` lines of `width` characters; what is down comes first where there is too much.
+
+    `trouble` says why this moment is an old one.
+    """
+    upstreams = _down_first(now.upstreams, _UPSTREAMS)
+    head = [*_flow(_title(now.health, trouble), width), *_flow(_readings(now, rates), width)]
+    head += _flow(_machine(now.health, rates), width)
+    last = _last(now)
+    room = height - len(head) - len(upstreams) - len(last) - _FRAME
+    devices = _down_first(now.devices, max(1, room))
+    parts: list[RenderableType] = [*head, Text(), _upstreams(upstreams, width), Text()]
+    parts += [_devices(devices, len(now.devices), now.health["time"], width), *last]
+    spare = room - min(len(now.devices), room) - 1
+    if spare > 0 and now.events:
+        parts += [Text(), *(_event(event) for event in now.events[:spare])]
+    return Group(*parts)
 
 
-def _title(health: Json) -> Text:
-    word, colour = _LOOKS.get(str(health["status"]), (str(health["status"]), "red"))
-    uptime = span(health["uptime_seconds"])
-    title = Text(no_wrap=True, overflow="ellipsis")
-    title.append(printable(str(health["gateway"])), "bold").append(f"  {health['version']}  up {uptime}  ")
-    title.append(f"● {word}", f"bold {colour}")
+def _down_first(rows: Sequence[Json], room: int) -> list[Json]:
+    """As many rows as fit, one less where a line has to say that there are more."""
+    return list(rows) if len(rows) <= room else sorted(rows, key=lambda row: bool(row["up"]))[: room - 1]
+
+
+def _flow(parts: Iterable[Text], width: int) -> list[Text]:
+    """The parts, two blanks apart, on as few lines as they need."""
+    lines: list[Text] = []
+    for part in parts:
+        part.no_wrap, part.overflow = True, "ellipsis"
+        if lines and len(lines[-1]) + len(part) + 2 <= width:
+            lines[-1].append("  ").append_text(part)
+        else:
+            lines.append(part)
+    return lines
+
+
+def _title(health: Json, trouble: str) -> Iterator[Text]:
+    word, colour = (trouble, "red") if trouble else _LOOKS.get(str(health["status"]), (str(health["status"]), "red"))
+    yield Text(printable(str(health["gateway"])), "bold")
+    yield Text(f"{health['version']}  up {span(health['uptime_seconds'])}")
+    yield Text(f"● {printable(word)}", f"bold {colour}")
     if not health["clock"]["synchronised"]:
-        title.append("  clock not synchronised", "yellow")
-    return title
+        yield Text("clock not synchronised", "yellow")
 
 
-def _readings(now: Moment, rates: Rates) -> Text:
+def _readings(now: Moment, rates: Rates) -> Iterator[Text]:
     health = now.health
     ratio, backlog, lost = health["compression_ratio"], health["backlog"], health["readings"]["lost"]
-    line = Text(no_wrap=True, overflow="ellipsis")
-    line.append(f"in {short(rates.polled)}/s  kept {short(rates.kept)}/s")
-    line.append(f" (1 of {ratio:.3g})" if ratio else "").append(f"  out {short(rates.acknowledged)}/s  ")
+    yield Text(f"in {short(rates.polled)}/s")
+    yield Text(f"kept {short(rates.kept)}/s" + (f" (1 of {ratio:.3g})" if ratio else ""))
+    yield Text(f"out {short(rates.acknowledged)}/s")
     waiting = f"backlog {short(backlog['readings'])}"
     if backlog["readings"]:
         waiting += f" ({span(backlog['age_seconds'])})"
-    line.append(waiting, "yellow" if backlog["age_seconds"] > 60 else "").append("  ")
-    return line.append(f"lost {short(lost)}", "red" if lost else "")
+    yield Text(waiting, "yellow" if backlog["age_seconds"] > 60 else "")
+    yield Text(f"lost {short(lost)}", "red" if lost else "")
 
 
-def _machine(health: Json, rates: Rates) -> Text:
+def _machine(health: Json, rates: Rates) -> Iterator[Text]:
     spool, process = health["spool"], health["process"]
-    line = Text(no_wrap=True, overflow="ellipsis", style="dim")
-    line.append(f"spool {size(spool['memory_bytes'] + spool['disk_bytes'])}")
-    if spool.get("disk_free_bytes") is not None:
-        line.append(f" ({size(spool['disk_free_bytes'])} free)")
-    line.append(f"  memory {size(process['rss_bytes'])}  processor {100 * rates.processor:.2g} %")
-    return line.append(f"  loop delay {span(process['event_loop_lag_seconds'])}")
+    free = spool.get("disk_free_bytes")
+    held = f"spool {size(spool['memory_bytes'] + spool['disk_bytes'])}"
+    yield Text(held + ("" if free is None else f" ({size(free)} free)"), "dim")
+    yield Text(f"memory {size(process['rss_bytes'])}", "dim")
+    yield Text(f"cpu {100 * rates.processor:.2g} %", "dim")
+    yield Text(f"loop delay {span(process['event_loop_lag_seconds'])}", "dim")
 
 
-def _upstreams(rows: Sequence[Json]) -> Table:
-    table = _table("upstream", "state", *("in flight", "acknowledged", "latency", "backlog"))
-    for row in rows:
-        backlog = short(row["backlog_readings"])
-        if row["backlog_readings"]:
-            backlog += f" ({span(row['backlog_age_seconds'])})"
-        table.add_row(
-            printable(row["name"]),
-            _state(row),
-            f"{row['in_flight']}/{row['window']}",
-            short(row["readings"]),
-            span(row["latency_seconds"]),
-            backlog,
-        )
+def _upstreams(rows: Sequence[Json], width: int) -> Table:
+    def backlog(row: Json) -> str:
+        waits = row["backlog_readings"]
+        return f"{short(waits)} ({span(row['backlog_age_seconds'])})" if waits else "0"
+
+    columns: dict[str, Callable[[Json], str]] = {
+        "in flight": lambda row: f"{row['in_flight']}/{row['window']}",
+        "acknowledged": lambda row: short(row["readings"]),
+        "latency": lambda row: span(row["latency_seconds"]) if row["readings"] else "-",
+        "backlog": backlog,
+    }
+    return _table("upstream", rows, columns, ("backlog", "in flight", "latency", "acknowledged"), width)
+
+
+def _devices(rows: Sequence[Json], count: int, now_ms: int, width: int) -> Table:
+    def last_good(row: Json) -> str:
+        return "never" if row["last_good"] is None else span(max(0, now_ms - row["last_good"]) // 1000)
+
+    columns: dict[str, Callable[[Json], str]] = {
+        "answer": lambda row: span(row["latency_seconds"]) if row["latency_seconds"] else "-",
+        "polls": lambda row: short(row["polls"]),
+        "errors": lambda row: short(sum(row["errors"].values())),
+        "missed": lambda row: short(row["missed"]),
+        "last good": last_good,
+    }
+    table = _table("device", rows, columns, ("last good", "errors", "missed", "answer", "polls"), width)
+    if len(rows) < count:
+        table.add_row(f"and {count - len(rows)} more", Text())
     return table
 
 
-def _devices(now: Moment, room: int) -> Table:
-    rows = list(now.devices)
-    if len(rows) > room:
-        rows = sorted(rows, key=lambda row: bool(row["up"]))[: room - 1]
-    table = _table("device", "state", *("answer", "polls", "errors", "missed", "last good"))
-    for row in rows:
-        last = "never" if row["last_good"] is None else span(max(0, now.health["time"] - row["last_good"]) // 1000)
-        table.add_row(
-            printable(row["name"]),
-            _state(row),
-            span(row["latency_seconds"]),
-            short(row["polls"]),
-            short(sum(row["errors"].values())),
-            short(row["missed"]),
-            last,
-        )
-    if len(rows) < len(now.devices):
-        table.add_row(f"and {len(now.devices) - len(rows)} more", Text())
-    return table
-
-
-def _last(now: Moment) -> Text:
-    if now.health["spool"]["error"]:
-        return Text(f"spool: {printable(now.health['spool']['error'])}", "red", no_wrap=True, overflow="ellipsis")
-    losses = now.losses["losses"]
-    if losses:
-        loss = losses[0]
-        count = "an unknown number of" if loss.get("count") is None else short(loss["count"])
-        return Text(f"last loss: {count} readings, {printable(str(loss['reason']))}", "red", no_wrap=True)
-    return Text()
-
-
-def _table(first: str, second: str, *rest: str) -> Table:
+def _table(
+    name: str,
+    rows: Sequence[Json],
+    columns: Mapping[str, Callable[[Json], str]],
+    dearest: Sequence[str],
+    width: int,
+) -> Table:
+    """Name and state of each row, and of the columns as many as the width has room for, the dearest first."""
+    names = min(_NAME, max([len(name), *(len(row["name"]) for row in rows)]))
+    states = [_state(row) for row in rows]
+    room = width - names - 2 - min(_STATE, max([len("state"), *map(len, states)]))
+    kept: list[str] = []
+    for title in dearest:
+        room -= 2 + max(len(title), *(len(columns[title](row)) for row in rows), 0) if rows else 2 + len(title)
+        if room < 0:
+            break
+        kept.append(title)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-    table.add_column(first, no_wrap=True, overflow="ellipsis", max_width=24)
-    table.add_column(second, no_wrap=True, overflow="ellipsis", max_width=22)
-    for name in rest:
-        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column(name, no_wrap=True, overflow="ellipsis", max_width=_NAME)
+    table.add_column("state", no_wrap=True, overflow="ellipsis", max_width=_STATE)
+    shown = [title for title in columns if title in kept]
+    for title in shown:
+        table.add_column(title, justify="right", no_wrap=True)
+    for row, state in zip(rows, states, strict=True):
+        table.add_row(printable(row["name"]), state, *(columns[title](row) for title in shown))
     return table
 
 
@@ -186,6 +210,33 @@ def _state(row: Json) -> Text:
     if row["up"]:
         return Text("up", "green")
     return Text(printable(f"down: {row['reason']}" if row["reason"] else "down"), "red")
+
+
+def _last(now: Moment) -> list[Text]:
+    """What must not be overlooked: the disk's trouble, else the newest loss."""
+    if now.health["spool"]["error"]:
+        words = f"spool: {printable(now.health['spool']['error'])}"
+    elif losses := now.losses["losses"]:
+        loss = losses[0]
+        count = "an unknown number of" if loss.get("count") is None else short(loss["count"])
+        words = f"last loss: {count} readings, {printable(str(loss['reason']))}"
+    else:
+        return []
+    return [Text(words, "red", no_wrap=True, overflow="ellipsis")]
+
+
+def _event(event: Json) -> Text:
+    """Time, kind and what else the event says, on one line."""
+    at = datetime.fromtimestamp(event["time"] / 1000, UTC).astimezone().strftime("%H:%M:%S")
+    rest = ", ".join(f"{key} {_plain(part)}" for key, part in event.items() if key not in _EVENT_HEAD)
+    text = Text(f"{at}  ", "dim", no_wrap=True, overflow="ellipsis")
+    return text.append(printable(str(event["event"])), "not dim").append(f"  {printable(rest)}")
+
+
+def _plain(part: Any) -> str:
+    if isinstance(part, float):
+        return f"{part:.6g}"
+    return part if isinstance(part, str) else json.dumps(part, ensure_ascii=False)
 
 
 def short(value: float) -> str:

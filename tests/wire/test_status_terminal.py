@@ -1,20 +1,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from gateway.errors import GatewayError
 from gateway.runtime.control import Caller, ControlServer, Params
 from gateway.runtime.status.server import StatusServer
 from gateway.runtime.status.settings import StatusSettings
-from gateway.tools.status import show_status
+from gateway.tools.status import show, show_status
 from tests.fakes.mosquitto import free_port
 from tests.fakes.status import FakePlant
+from tests.fakes.waiting import until
 
 TOKEN = "a-token-of-good-length"  # noqa: S105  # a test's token
 
@@ -55,6 +59,30 @@ async def test_by_control_socket(plant: FakePlant, tmp_path: Path, capsys: pytes
     async with ControlServer(path, {"status": status}):
         everything = json.loads(await shown(lambda: show_status(path, as_json=True), capsys))
     assert everything["health"]["gateway"] == "welding-cell-3"
+
+
+async def test_live_it_waits_for_a_daemon_that_restarts(plant: FakePlant) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=80, height=24)
+
+    async def drawn(words: str) -> None:
+        """The words stand on a screen drawn from now on."""
+        screen.seek(0)
+        screen.truncate()
+        await until(lambda: words in screen.getvalue())
+
+    async with StatusServer(StatusSettings(listen="127.0.0.1:0"), plant.view) as server:
+        assert server.address is not None
+        address = server.address
+        watching = asyncio.create_task(show(address.url, console=console))
+        await drawn("needs attention")
+    await drawn("no answer for")
+    assert "needs attention" not in screen.getvalue()
+    async with StatusServer(StatusSettings(listen=f"127.0.0.1:{address.port}"), plant.view):
+        await drawn("needs attention")
+    watching.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await watching
 
 
 async def test_a_token_from_a_file(plant: FakePlant, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

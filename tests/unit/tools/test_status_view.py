@@ -14,10 +14,10 @@ def moment(plant: FakePlant) -> Moment:
     return Moment(view.health(), view.devices(), view.upstreams(), view.losses(), view.events())
 
 
-def lines(now: Moment, rates: Rates | None = None, height: int = 24) -> list[str]:
-    console = Console(width=80, height=height, file=io.StringIO(), force_terminal=False)
+def lines(now: Moment, rates: Rates | None = None, width: int = 80, height: int = 24, trouble: str = "") -> list[str]:
+    console = Console(width=width, height=height, file=io.StringIO(), force_terminal=False)
     with console.capture() as capture:
-        console.print(screen(now, rates or Rates(), height))
+        console.print(screen(now, rates or Rates(), width, height, trouble))
     return capture.get().splitlines()
 
 
@@ -47,16 +47,50 @@ def test_everything_that_matters_is_on_the_screen(plant: FakePlant) -> None:
         assert words in text, words
 
 
+@pytest.mark.parametrize("width", [40, 80, 132])
 @pytest.mark.parametrize("count", [0, 1, 15, 40, 400])
-def test_it_fits_however_many_devices_there_are(plant: FakePlant, count: int) -> None:
+def test_it_fits_however_many_devices_there_are(plant: FakePlant, count: int, width: int) -> None:
     now = moment(plant)
     many = [{**now.devices[0], "name": f"device-{n:03}", "up": n != count - 1, "reason": "link"} for n in range(count)]
-    shown = lines(Moment(now.health, many, now.upstreams, now.losses, now.events))
+    shown = lines(Moment(now.health, many, now.upstreams, now.losses, now.events), width=width)
     assert len(shown) <= 24
-    assert all(len(line) <= 80 for line in shown)
+    assert all(len(line) <= width for line in shown)
     if count > 15:
         assert any("more" in line for line in shown)
         assert any("down: link" in line for line in shown), "what is down comes first"
+
+
+def test_a_narrow_screen_has_fewer_columns_and_whole_words(plant: FakePlant) -> None:
+    shown = lines(moment(plant), width=40)
+    figures = shown[: next(number for number, line in enumerate(shown) if not line.strip())]
+    assert not any("…" in line for line in figures)
+    assert any(line.split() == ["device", "state", "last", "good"] for line in shown)
+    wide = lines(moment(plant))
+    assert any("answer" in line and "polls" in line and "last good" in line for line in wide)
+
+
+def test_what_room_is_left_shows_the_newest_events(plant: FakePlant) -> None:
+    now = moment(plant)
+    event = {
+        "event": "alarm",
+        "time": 0,
+        "seq": 7,
+        "tag": "press.temperature",
+        "change": "raised",
+        "value": 81.123456789,
+    }
+    many = [event, *({**event, "change": f"no {number}"} for number in range(30))]
+    shown = lines(Moment(now.health, now.devices, now.upstreams, now.losses, many))
+    assert len(shown) == 24
+    assert any(line.endswith("alarm  tag press.temperature, change raised, value 81.1235") for line in shown)
+    full = [{**now.devices[0], "name": f"device-{n:03}"} for n in range(40)]
+    assert not any("raised" in line for line in lines(Moment(now.health, full, now.upstreams, now.losses, many)))
+
+
+def test_an_old_moment_says_so(plant: FakePlant) -> None:
+    title = lines(moment(plant), trouble="no answer for 12 s: nobody answers")[0]
+    assert "no answer for 12 s: nobody answers" in title
+    assert "needs attention" not in title
 
 
 def test_a_devices_text_cannot_move_the_cursor(plant: FakePlant) -> None:
