@@ -8,6 +8,7 @@ import json
 import logging
 import secrets
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.runtime.control import Caller, ControlError, ControlServer, Params
@@ -65,7 +66,8 @@ class Controls:
         def sink(line: str) -> None:
             if lines.full():
                 lines.get_nowait()
-            lines.put_nowait(line)
+            at = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
+            lines.put_nowait(f"{at}Z {line}")
 
         if not self._daemon.buses.trace(device, sink):
             raise ControlError(f"there is no device {device!r}")

@@ -398,8 +398,8 @@ async def test_a_trace_shows_each_frame(rig: Rig) -> None:
         rig.source.trace("plc", lines.append)
         await rig.port.wait(lambda: len(lines) >= 4)
         rig.source.trace("plc", None)
-    assert any(" sent " in line and "03 00 05 00 01" in line for line in lines)
-    assert any(" got " in line and "03 02 03 ed" in line for line in lines)
+    assert any(line.startswith("sent ") and "03 00 05 00 01" in line for line in lines)
+    assert any(line.startswith("got ") and "03 02 03 ed" in line for line in lines)
 
 
 async def test_a_reload_keeps_the_grid_of_what_did_not_change(rig: Rig) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -35,6 +36,17 @@ async def test_a_polled_device_gives_a_row_per_tick() -> None:
     assert set(port.values("plc.a")) == {3.0}
     assert set(port.values("plc.b")) == {1.0}
     assert port.qualities("plc.a") == {Quality.GOOD}
+
+
+async def test_a_trace_shows_what_each_answer_brought() -> None:
+    async with serving(OpcuaServer({"a": 3.0, "program": "M8"})) as server:
+        device = {"mode": "poll", "tags": {**nodes("a"), **nodes("program", type="string")}}
+        lines: list[str] = []
+        async with running(server.endpoint, {"plc": device}) as (source, port):
+            await port.wait(lambda: bool(port.values("plc.a")))
+            source.trace("plc", lines.append)
+            await port.wait(lambda: len(lines) >= 2)
+    assert re.fullmatch(r"got   2 values in [\d.]+ ms: a=3\.0, program='M8'", lines[-1])
 
 
 async def test_a_write_takes_the_nodes_own_type_and_is_read_back() -> None:

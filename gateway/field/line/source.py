@@ -123,7 +123,7 @@ class LineSource:
             for instrument in self._instruments.values():
                 instrument.device.counters.errors["overlong"] += self._framer.overlong - overlong
         for line in lines:
-            self._tell("<", line.text)
+            self._tell("got", line.text)
             talkers = [each for each in self._instruments.values() if each.poll is None]
             if not any(self._heard(talker, line, at) for talker in talkers):
                 self._unmatched(talkers, line, at)
@@ -183,7 +183,7 @@ class LineSource:
         loop = asyncio.get_running_loop()
         self._framer.clear(synchronised=True)
         self._answers.clear()
-        self._tell(">", poll)
+        self._tell("sent", poll)
         wire.send(poll)
         on_wire = len(poll) * self._settings.serial.character_s if self._settings.port else 0.0
         deadline = loop.time() + on_wire + self._settings.timeout
@@ -211,6 +211,6 @@ class LineSource:
         ):
             await self._reached(min(until, limit))
 
-    def _tell(self, arrow: str, data: bytes) -> None:
+    def _tell(self, what: str, data: bytes) -> None:
         for sink in tuple(self._sinks.values()):
-            sink(f"{arrow} {data.decode('latin-1')!r}")
+            sink(f"{what:5} {data.decode('latin-1')!r}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Final
 
 from gateway.field.contract import BusPlan, FieldContext
@@ -54,7 +53,6 @@ class Traffic:
         """A frame went by."""
         if not self._sinks:
             return
-        at = datetime.fromtimestamp(self._context.clock.now_ns() / 1e9, UTC).isoformat(timespec="milliseconds")
         for name in self._devices(unit) if unit >= 0 else list(self._sinks):
             if (sink := self._sinks.get(name)) is not None:
-                sink(f"{at} {what:5} {data.hex(' ')}")
+                sink(f"{what:5} {data.hex(' ')}")

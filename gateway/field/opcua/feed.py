@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from gateway.readings import Quality, Readings, TimeColumn
 from gateway.runtime.supervise import Link
 
 log = logging.getLogger(__name__)
+
+_TRACED: Final = 8  # values of an answer that a trace shows
+_TRACED_LENGTH: Final = 60  # characters of each
 
 
 class Feed:
@@ -73,7 +77,8 @@ class Feed:
         self.context.port.readings(readings)
         self.device.counters.polled(seconds, received_ns)
         self.worked()
-        self.tell(f"< {len(readings)} values in {seconds * 1000:.1f} ms")
+        if self.device.sink is not None:
+            self.device.sink(self._shown(rows, values, seconds))
         return readings
 
     def lost(self, messages: int, since_ns: int, until_ns: int) -> None:
@@ -103,7 +108,16 @@ class Feed:
             log.warning("%s: refused by the server: %s", self.device.name, names_of(fresh, self.device.tags, reasons))
         self._refused = reasons
 
-    def tell(self, text: str) -> None:
-        """A line for whoever traces the device."""
-        if self.device.sink is not None:
-            self.device.sink(text)
+    def _shown(self, rows: Rows, values: Sequence[DataValue], seconds: float) -> str:
+        """An answer as a line for whoever traces the device."""
+        names = [self.device.tags[row].name for row in rows[:_TRACED].tolist()]
+        pairs = ", ".join(f"{name}={_plain(value)}" for name, value in zip(names, values, strict=False))
+        took = f" in {seconds * 1000:.1f} ms" if seconds else ""
+        return f"got   {len(values)} values{took}: {pairs}" + (", ..." if len(values) > _TRACED else "")
+
+
+def _plain(value: DataValue) -> str:
+    status = value.StatusCode
+    if status is not None and not status.is_good():
+        return str(status.name)
+    return repr(None if value.Value is None else value.Value.Value)[:_TRACED_LENGTH]

@@ -175,7 +175,7 @@ class S7Poll:
             self._time[rows] = middle
             self._answered.update(rows)
             if station.model.sink is not None:
-                station.model.sink(f"{block}: {data.hex(' ')}")
+                station.model.sink(f"got   {block}: {data.hex(' ')}")
         station.learn(refused, self._answered)
         return True
 
