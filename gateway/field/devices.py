@@ -53,11 +53,13 @@ class Device:
         counters = self.counters
         if not counters.up:
             counters.up, counters.reason, counters.since_ns = True, "", self.context.clock.now_ns()
+            counters.detail = ""
             self.context.port.link(self.name, online=True, reason="")
 
-    def offline(self, reason: str) -> None:
+    def offline(self, reason: str, detail: str = "") -> None:
         """The device gives nothing usable any more: told once per change of state or reason."""
         counters = self.counters
+        counters.detail = detail
         if counters.up or counters.reason != reason:
             counters.up, counters.reason, counters.since_ns = False, reason, self.context.clock.now_ns()
             self.context.port.link(self.name, online=False, reason=reason)
@@ -151,12 +153,12 @@ class Devices(Mapping[str, Device]):
         """Around a link's body: a LinkError that leaves it puts every device into the outage, and passes on."""
         try:
             yield
-        except LinkError:
+        except LinkError as error:
             self._down.set()
             now = asyncio.get_running_loop().time()
             for device in self.values():
                 was_up = device.counters.up
-                device.offline("link")
+                device.offline("link", str(error))
                 due = now >= device.grid.due
                 if due:
                     device.grid.take(now)  # the row below serves every slot up to now

@@ -23,6 +23,7 @@ class Presence:
         counters = self._context.counters.device(device)
         online = failure is None
         word = "" if failure is None else failure.reason
+        counters.detail = "" if failure is None else text
         before = self._known.get(device)
         if before == online and counters.reason == word:
             return

@@ -12,6 +12,7 @@ class DeviceCounters:
 
     up: bool = False
     reason: str = ""  # why it is down: timeout, link, exception, ...
+    detail: str = ""  # the same in words, where there are any
     since_ns: int = 0  # UTC of the last change of `up`
     polls: int = 0  # requests that got a good answer
     errors: Counter[str] = field(default_factory=Counter)  # failed requests by reason

@@ -66,6 +66,7 @@ _SCHEMAS: Final[Json] = {
         {
             "name": _TEXT,
             **_LINK,
+            "detail": _TEXT,
             "connection": _TEXT,
             "driver": _TEXT,
             "every_seconds": {"type": ["number", "null"]},

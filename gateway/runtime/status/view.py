@@ -146,6 +146,7 @@ class View:
                 {
                     "name": name,
                     **_link(device),
+                    "detail": device.detail,
                     "connection": facts.connection,
                     "driver": facts.driver,
                     "every_seconds": facts.every_s,
@@ -215,14 +216,14 @@ class View:
         return self._log()
 
     def _reasons(self) -> Iterable[str]:
-        for kind, names, find in (
-            ("device", self.plant.devices, self.counters.device),
-            ("upstream", self.plant.upstreams, self.counters.upstream),
-        ):
-            for name in names:
-                link = find(name)
-                if not link.up:
-                    yield f"{kind} {name} is down" + (f": {link.reason}" if link.reason else "")
+        for name in self.plant.devices:
+            device = self.counters.device(name)
+            if not device.up:
+                yield ": ".join(filter(None, (f"device {name} is down", device.reason, device.detail)))
+        for name in self.plant.upstreams:
+            upstream = self.counters.upstream(name)
+            if not upstream.up:
+                yield ": ".join(filter(None, (f"upstream {name} is down", upstream.reason)))
         if self.counters.spool.error:
             yield f"the spool can't use its disk: {self.counters.spool.error}"
         if not self._clock.stamp.synchronised:

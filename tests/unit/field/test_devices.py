@@ -40,6 +40,9 @@ async def test_a_lost_link_makes_every_device_bad_once_and_passes_on() -> None:
         ("b.weight", Quality.BAD_LINK),
     ]
     assert port.links == [("a", True, ""), ("b", True, ""), ("a", False, "link"), ("b", False, "link")]
+    assert context.counters.device("a").detail == "gone"
+    devices["a"].online()
+    assert not context.counters.device("a").detail
 
 
 async def test_slots_of_an_outage_give_bad_rows_and_are_never_missed_ticks() -> None:

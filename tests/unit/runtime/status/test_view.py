@@ -37,6 +37,13 @@ def test_overview(plant: FakePlant) -> None:
     assert health["backlog"]["readings"] == 570
 
 
+def test_why_a_device_is_down_in_words(plant: FakePlant) -> None:
+    plant.counters.device("meter-2").detail = "no answer within 1 s"
+    reasons = plant.view.health()["reasons"]
+    assert reasons[0] == "device meter-2 is down: timeout: no answer within 1 s"
+    assert [device["detail"] for device in plant.view.devices()] == ["", "", "no answer within 1 s", ""]
+
+
 def test_status_words(plant: FakePlant) -> None:
     plant.view.ready = False
     assert plant.view.health()["status"] == "starting"
