@@ -50,7 +50,7 @@ def _entry(data: Any, section: str, key: str) -> Any:
 
 def socket_of(file: Path) -> Path:
     """Where the daemon of a configuration listens; even of one that is wrong now, as a reload may find it."""
-    return spool_of(file).with_name(SOCKET)
+    return spool_of(file).absolute().with_name(SOCKET)
 
 
 def ask(file: Path, command: str, params: Mapping[str, Any]) -> Any:

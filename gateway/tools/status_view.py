@@ -209,7 +209,8 @@ def _table(
 def _state(row: Json) -> Text:
     if row["up"]:
         return Text("up", "green")
-    return Text(printable(f"down: {row['reason']}" if row["reason"] else "down"), "red")
+    why = row.get("detail") or row["reason"]
+    return Text(printable(f"down: {why}" if why else "down"), "red")
 
 
 def _last(now: Moment) -> list[Text]:

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.runtime.status.server import StatusServer
 from gateway.runtime.status.settings import StatusSettings
+from gateway.runtime.status.view import DeviceFacts, Plant
 from tests.fakes.browser import CHROMIUM, DRIVER, Browser, browser
 from tests.fakes.status import FakePlant
 
@@ -117,12 +118,51 @@ async def test_tags_by_device_search_and_page(window: Browser, url: str) -> None
         window.until(f"{range_text} == '101\\u2013200 of 259'")
         window.type("#tag-search", "power")
         window.until(f"{range_text} == '1\\u20132 of 2'")
+        window.click("#tag-poor")
+        window.until(f"{range_text} == '1\\u20131 of 1'")
         assert window.script("return document.querySelector('#rows-tags').innerText.includes('bad: timeout')")
         window.script(
             "const box = document.getElementById('tag-device'); box.value = 'meter-2';"
             "box.dispatchEvent(new Event('change'))"
         )
         window.until(f"{range_text} == '1\\u20131 of 1'")
+
+    await asyncio.to_thread(look)
+
+
+async def test_many_devices_with_long_names(window: Browser, url: str, plant: FakePlant) -> None:
+    """What is down comes first and says why; nothing is wider than a phone."""
+    name = "ultrasonic-welder-of-the-second-shift-in-the-battery-welding-hall"
+    facts = {f"{name}-{number}": DeviceFacts(f"connection-of-{name}", "modbus-tcp", 1.0) for number in range(60)}
+    plant.view.plant = Plant(plant.table, facts, plant.view.plant.upstreams)
+    for device in facts:
+        plant.counters.device(device).up = True
+    dead = plant.counters.device(f"{name}-59")
+    dead.up, dead.reason, dead.detail = False, "link", "/dev/serial/by-id/usb-FTDI_FT232R: there is no such port"
+    tags = [f"{name}-{number}.{'average_temperature_of_the_left_electrode' * 2}" for number in range(9)]
+    loss = {"event": "loss", "time": 1, "seq": 50, "reason": "spool_full", "from": 1, "to": 2, "count": 9, "tags": tags}
+    plant.view.event(loss)
+    plant.view.event({"event": "alarm", "time": 1, "seq": 51, "tag": tags[0], "change": "raised", "value": 1 / 3})
+
+    def look() -> None:
+        window.view(390, 844)
+        for section in ("overview", "devices", "losses", "events"):
+            window.open("about:blank")
+            window.open(f"{url}/#{section}")
+            window.until(LIVE)
+            window.until(f"return document.getElementById('{section}').innerText.includes('{name}')")
+            assert window.script("return document.documentElement.scrollWidth <= innerWidth"), section
+        assert "alarm raised" in window.script("return document.getElementById('rows-events').innerText")
+        assert "value: 0.333333" in window.script("return document.getElementById('rows-events').innerText")
+        window.open("about:blank")
+        window.open(f"{url}/#overview")
+        window.until(LIVE)
+        chips = window.script("return [...document.querySelectorAll('#chips-devices li')].map((one) => one.innerText)")
+        assert (len(chips), chips[0], chips[-1]) == (25, f"{name}-59", "and 36 more")
+        window.open(f"{url}/#devices")
+        window.until("return document.querySelector('#rows-devices tr').innerText.includes('there is no such port')")
+        window.type("#device-search", "HALL-7")
+        window.until("return document.querySelectorAll('#rows-devices tr').length == 1")
 
     await asyncio.to_thread(look)
 
@@ -149,9 +189,12 @@ async def test_a_daemon_that_goes_away_is_noticed_and_found_again(window: Browse
         await asyncio.to_thread(window.open, address.url)
         await asyncio.to_thread(window.until, LIVE)
     state = "return document.getElementById('state').dataset.state"
+    note = "const note = document.getElementById('stale'); return note.hidden ? '' : note.innerText"
     await asyncio.to_thread(window.until, f"{state} == 'lost'")
+    assert "No connection to the gateway: these figures are those of 2" in await asyncio.to_thread(window.script, note)
     async with StatusServer(StatusSettings(listen=f"127.0.0.1:{address.port}"), plant.view):
         await asyncio.to_thread(window.until, f"{state} == 'degraded'")
+        assert await asyncio.to_thread(window.script, note) == ""
     window.complaints()
 
 

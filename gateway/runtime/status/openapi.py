@@ -128,6 +128,7 @@ def _offset_and_limit(most: int) -> list[Json]:
     return [
         _parameter("device", _TEXT, "only the tags of this device"),
         _parameter("search", _TEXT, "only tags whose full name holds this text"),
+        _parameter("poor", {"enum": ["0", "1"]}, "1: only tags whose newest reading is not good"),
         _parameter("offset", {"type": "integer", "minimum": 0, "maximum": 1_000_000}, "rows to skip"),
         _parameter("limit", {"type": "integer", "minimum": 1, "maximum": most}, "rows at most"),
         _parameter("trend", {"enum": ["0", "1"]}, "with the last ten minutes of each tag"),

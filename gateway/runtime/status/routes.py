@@ -7,6 +7,7 @@ import logging
 import socket
 import urllib.parse
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -148,7 +149,7 @@ class Routes:
         rows: list[Any] = []
         while True:
             size = min(_CHUNK, asked.limit - len(rows))
-            page = self._source.tags(Selection(asked.device, asked.search, asked.offset + len(rows), size, asked.trend))
+            page = self._source.tags(replace(asked, offset=asked.offset + len(rows), limit=size))
             rows += page.rows
             if len(page.rows) < size or len(rows) >= asked.limit:
                 return _json({"total": page.total, "offset": asked.offset, "tags": rows})
@@ -224,7 +225,8 @@ def _selection(query: Mapping[str, str], most: int) -> Selection:
         raise web.HTTPBadRequest(reason="offset and limit are whole numbers") from None
     if not 0 <= offset <= _LARGEST or not 1 <= limit <= most:
         raise web.HTTPBadRequest(reason=f"expected offset from 0 to {_LARGEST} and limit from 1 to {most}")
-    return Selection(query.get("device", ""), query.get("search", ""), offset, limit, _flag(query, "trend"))
+    device, search = query.get("device", ""), query.get("search", "")
+    return Selection(device, search, _flag(query, "poor"), offset, limit, _flag(query, "trend"))
 
 
 def _flag(query: Mapping[str, str], name: str) -> bool:

@@ -13,10 +13,14 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which tags are asked for: those of a device, those whose full name holds a text, some rows of these."""
+    """Which tags are asked for: those of a device, those whose full name holds a text, some rows of these.
+
+    `poor`: only those whose newest reading is not good.
+    """
 
     device: str = ""
     search: str = ""
+    poor: bool = False
     offset: int = 0
     limit: int = 500
     trend: bool = False

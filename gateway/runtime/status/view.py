@@ -170,6 +170,8 @@ class View:
         if selection.search:
             text = selection.search.lower()
             indices = indices[[text in table[tag].full_name.lower() for tag in indices.tolist()]]
+        if selection.poor:
+            indices = indices[self._latest.quality[indices] != Quality.GOOD]
         page = indices[selection.offset : selection.offset + selection.limit]
         rows = [self._tag(tag) for tag in page.tolist()]
         if selection.trend:

@@ -5,8 +5,8 @@ import * as sections from "./sections.js";
 
 const ROWS = 100;
 const KEPT = 120; // moments, one a second
-const choice = { section: "overview", device: "", search: "", offset: 0, level: "info" };
-const now = { health: null, tags: null, log: [] };
+const choice = { section: "overview", device: "", search: "", poor: 0, offset: 0, level: "info", devices: "" };
+const now = { health: null, heard: 0, devices: [], log: [] };
 const history = { polled: [], acknowledged: [], backlog: [], memory: [], cpu: [] };
 const moments = [];
 let source = null, retry = 0, silence = 0;
@@ -40,13 +40,13 @@ const handlers = {
     sections.overview(health, rates, history);
   },
   devices(rows) {
-    sections.devices(rows, time());
+    now.devices = rows;
+    sections.devices(rows, time(), choice.devices);
     const names = rows.map((row) => row.name);
     keyed(byId("tag-device"), ["", ...names], (name) => name || " all", (name) => el("option", { value: name }, name || "all"), () => {});
   },
   upstreams: (rows) => sections.upstreams(rows, time()),
   tags(page) {
-    now.tags = page;
     sections.tags(page, time());
   },
   losses: sections.losses,
@@ -61,7 +61,7 @@ const time = () => (now.health ? now.health.time : Date.now());
 
 function address() {
   const wanted = choice.section === "tags"
-    ? { device: choice.device, search: choice.search, offset: choice.offset, limit: ROWS, trend: 1 }
+    ? { device: choice.device, search: choice.search, poor: choice.poor, offset: choice.offset, limit: ROWS, trend: 1 }
     : { limit: 1 };
   return `/api/v1/stream?${new URLSearchParams(wanted)}`;
 }
@@ -74,6 +74,8 @@ function connect() {
     source.addEventListener(kind, (event) => {
       clearTimeout(silence);
       silence = setTimeout(lost, 10_000);
+      now.heard = Date.now();
+      sections.stale(0);
       handle(JSON.parse(event.data));
     });
   }
@@ -89,6 +91,7 @@ function disconnect() {
 
 async function lost() {
   sections.state("lost", "no connection");
+  if (now.heard) sections.stale(now.heard);
   disconnect();
   retry = setTimeout(connect, 3000);
   try {
@@ -104,8 +107,10 @@ function show() {
   choice.section = document.querySelector(`main > section[id="${CSS.escape(wanted)}"]`) ? wanted : "overview";
   for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== choice.section;
   for (const link of document.querySelectorAll("nav a")) {
-    if (link.hash === `#${choice.section}`) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    if (link.hash === `#${choice.section}`) {
+      link.setAttribute("aria-current", "page");
+      link.scrollIntoView({ block: "nearest", inline: "center" });
+    } else link.removeAttribute("aria-current");
   }
   connect();
 }
@@ -121,9 +126,14 @@ byId("tag-search").addEventListener("input", (event) => {
   clearTimeout(typing);
   typing = setTimeout(() => choose({ search: event.target.value.trim(), offset: 0 }), 250);
 });
+byId("tag-poor").addEventListener("change", (event) => choose({ poor: event.target.checked ? 1 : 0, offset: 0 }));
+byId("device-search").addEventListener("input", (event) => {
+  choice.devices = event.target.value.trim();
+  sections.devices(now.devices, time(), choice.devices);
+});
 byId("tag-back").addEventListener("click", () => choose({ offset: Math.max(0, choice.offset - ROWS) }));
 byId("tag-next").addEventListener("click", () => choose({ offset: choice.offset + ROWS }));
-byId("tag-tools").addEventListener("submit", (event) => event.preventDefault());
+for (const form of document.querySelectorAll("form")) form.addEventListener("submit", (event) => event.preventDefault());
 byId("log-level").addEventListener("change", (event) => {
   choice.level = event.target.value;
   sections.log(now.log, choice.level);

@@ -16,6 +16,14 @@ export function head(health) {
   put(byId("clock"), `${when(health.time)}${health.clock.synchronised ? "" : " (clock not synchronised)"}`);
 }
 
+// Since when nothing was heard; 0: the figures are fresh.
+export function stale(since) {
+  const note = byId("stale");
+  document.body.classList.toggle("old", since > 0);
+  note.hidden = !since;
+  put(note, since ? `No connection to the gateway: these figures are those of ${when(since)}. Trying again …` : "");
+}
+
 export function state(kind, text) {
   const pill = byId("state");
   pill.dataset.state = kind;
@@ -67,7 +75,7 @@ function figures(health, rates, history) {
     ["Polled", `${short(rates.polled)}/s`, `${short(health.readings.polled)} since the start`, history.polled],
     ["Delivered", `${short(rates.acknowledged)}/s`, `${short(health.readings.acknowledged)} acknowledged`, history.acknowledged],
     ["Backlog", short(health.backlog.readings), health.backlog.readings ? `oldest ${span(health.backlog.age_seconds)}` : "nothing waits", history.backlog],
-    ["Lost", short(health.readings.lost), health.readings.lost ? "see Losses" : "nothing since the start", null, health.readings.lost > 0],
+    ["Lost", short(health.readings.lost), health.readings.lost ? "since the start, see Losses" : "nothing since the start", null, health.readings.lost > 0],
     ["Spool", bytes(health.spool.memory_bytes + health.spool.disk_bytes),
       health.spool.error || disk(health.spool), null, Boolean(health.spool.error)],
     ["Memory", bytes(health.process.rss_bytes), "resident", history.memory],
@@ -84,31 +92,47 @@ function figures(health, rates, history) {
   });
 }
 
+const CHIPS = 24;
+
+// What is down comes first; of many that are up only the first are named.
 function chips(id, links, target) {
-  keyed(byId(id), Object.entries(links), ([name]) => name, ([name]) => el("li", {}, el("a", { href: target }, name)),
-    (node, [, link]) => {
-      node.className = link.up ? "good" : "bad";
-      node.title = link.up ? "up" : `down: ${link.reason}`;
-      node.firstChild.setAttribute("aria-label", `${node.dataset.key}: ${node.title}`);
+  const all = downFirst(Object.entries(links), ([, link]) => link.up);
+  const down = all.filter(([, link]) => !link.up).length;
+  const shown = all.length > CHIPS ? all.slice(0, Math.max(CHIPS, Math.min(down, 4 * CHIPS))) : all;
+  const rest = all.length - shown.length;
+  const rows = rest ? [...shown, ["", { more: `and ${whole(rest)} more` }]] : shown;
+  keyed(byId(id), rows, ([name]) => name || " more", () => el("li", {}, el("a", { href: target })),
+    (node, [name, link]) => {
+      node.className = link.more ? "more" : link.up ? "good" : "bad";
+      node.title = link.more ? "" : link.up ? "up" : `down: ${link.reason}`;
+      put(node.firstChild, link.more || name);
+      if (!link.more) node.firstChild.setAttribute("aria-label", `${name}: ${node.title}`);
     });
 }
+
+const downFirst = (rows, up) => [...rows.filter((row) => !up(row)), ...rows.filter(up)];
 
 const age = (now, time) => (time === null || time === undefined ? "never" : span(Math.max(0, Math.floor((now - time) / 1000))));
 const listed = (counts) => Object.entries(counts).map(([reason, count]) => `${reason} ${whole(count)}`).join(", ");
 const total = (counts) => Object.values(counts).reduce((sum, count) => sum + count, 0);
 
-export function devices(rows, now) {
-  table(byId("rows-devices"), rows, (row) => row.name, [
+function linkState(row) {
+  return el("span", {}, linkBadge(row), !row.up && row.detail ? el("span", { class: "detail" }, row.detail) : null);
+}
+
+export function devices(rows, now, search) {
+  const wanted = rows.filter((row) => `${row.name} ${row.connection}`.toLowerCase().includes(search.toLowerCase()));
+  table(byId("rows-devices"), downFirst(wanted, (row) => row.up), (row) => row.name, [
     ["Device", (row) => row.name],
-    ["State", linkBadge],
-    ["Connection", (row) => `${row.connection} (${row.driver})`],
+    ["State", linkState, "state"],
+    ["Connection", (row) => el("span", {}, `${row.connection} `, el("span", { class: "detail driver" }, row.driver))],
     ["Poll every", (row) => span(row.every_seconds), "num"],
-    ["Answer", (row) => span(row.latency_seconds), "num"],
+    ["Answer", (row) => (row.latency_seconds ? span(row.latency_seconds) : "–"), "num"],
     ["Polls", (row) => short(row.polls), "num"],
-    ["Errors", (row) => el("span", { title: listed(row.errors) }, total(row.errors) ? `${short(total(row.errors))}` : "0"), "num"],
+    ["Errors", (row) => (total(row.errors) ? listed(row.errors) : "0"), "num errors"],
     ["Missed", (row) => short(row.missed), "num"],
     ["Last good", (row) => (row.last_good ? `${age(now, row.last_good)} ago` : "never"), "num"],
-  ], "No devices.");
+  ], rows.length ? "No device fits." : "No devices.");
 }
 
 function value(row) {
@@ -134,16 +158,20 @@ export function tags(page, now) {
   byId("tag-next").disabled = last >= page.total;
 }
 
+const UNHEARD = "No matching subscribers"; // MQTT's name for it: accepted, but by nobody
+
 export function upstreams(rows, now) {
   keyed(byId("cards-upstreams"), rows, (row) => row.name, (row) => el("article", { class: "card", "aria-label": row.name }),
     (node, row) => {
+      const { [UNHEARD]: unheard, ...refused } = row.refused;
       const facts = [
         ["Broker", row.broker], ["Format", row.format],
         ["Acknowledged", `${short(row.readings)} readings in ${short(row.messages)} messages`],
         ["Last acknowledged", row.last_acknowledged ? `${age(now, row.last_acknowledged)} ago` : "never"],
-        ["Until acknowledged", span(row.latency_seconds)],
+        ["Until acknowledged", row.messages ? span(row.latency_seconds) : "–"],
         ["Backlog", row.backlog_readings ? `${short(row.backlog_readings)} readings, oldest ${span(row.backlog_age_seconds)}` : "nothing waits"],
-        ["Refused", total(row.refused) ? listed(row.refused) : "none"],
+        ["Refused", total(refused) ? listed(refused) : "none"],
+        ...(unheard ? [["Unheard", `${whole(unheard)} messages: nobody subscribes, the broker keeps nothing`]] : []),
       ];
       const fresh = el("div", {},
         el("h3", {}, row.name, " ", linkBadge(row)),
@@ -174,15 +202,23 @@ export function losses(answer) {
 const some = (names) => names.slice(0, 4).join(", ") + (names.length > 4 ? ` and ${names.length - 4} more` : "");
 const HEAD = new Set(["gateway", "boot", "seq", "time", "event"]);
 
+const plain = (part) => typeof part === "string" ? part : typeof part === "number" ? number(part) : JSON.stringify(part);
+
 function details(event) {
   return Object.entries(event).filter(([name]) => !HEAD.has(name))
-    .map(([name, part]) => `${name}: ${typeof part === "string" ? part : JSON.stringify(part)}`).join(", ").slice(0, 400);
+    .map(([name, part]) => `${name}: ${plain(part)}`).join(", ").slice(0, 400);
+}
+
+// The colour of an event: an alarm by what happened to it, a write or reload by how it ended.
+function mood(event) {
+  if (event.event === "alarm") return { raised: "bad", cleared: "good" }[event.change] || "plain";
+  return event.result === "refused" || (event.status && event.status !== "ok") ? "bad" : "plain";
 }
 
 export function events(rows) {
   table(byId("rows-events"), rows, (row) => `${row.time} ${row.seq} ${row.event}`, [
     ["Time", (row) => when(row.time)],
-    ["Event", (row) => badge(row.event === "alarm" ? "bad" : "plain", String(row.event).replaceAll("_", " "))],
+    ["Event", (row) => badge(mood(row), `${row.event}${row.change ? ` ${row.change}` : ""}`.replaceAll("_", " "))],
     ["Details", details],
   ], "No events yet.");
 }

@@ -71,6 +71,9 @@ def test_selections(plant: FakePlant) -> None:
     assert plant.view.tags(Selection(device="press")).total == 5
     assert plant.view.tags(Selection(search="POWER")).total == 2
     assert plant.view.tags(Selection(device="nobody")).total == 0
+    poor = plant.view.tags(Selection(poor=True))
+    assert [row["tag"] for row in poor.rows] == ["meter-2.power", "welder.current"]
+    assert plant.view.tags(Selection(device="press", poor=True)).total == 0
     page = plant.view.tags(Selection(offset=4, limit=2))
     assert [row["tag"] for row in page.rows] == ["press.batch_id", "meter-1.power"]
 
