@@ -8,13 +8,16 @@ listens), `exit N` (the expected code), `needs PROGRAM`, `not run: REASON`.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 _FENCE = re.compile(
-    r"(?:^<!-- (?P<mark>[^\n]*?) -->\n)?^```(?P<kind>\w*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"(?:^ *<!-- (?P<mark>[^\n]*?) -->\n)?^(?P<indent> *)```(?P<kind>\w*)\n(?P<body>.*?)^(?P=indent)```$",
+    re.MULTILINE | re.DOTALL,
 )
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 _ELLIPSIS = "..."
@@ -44,7 +47,7 @@ class Command:
 def fences(document: Path) -> Iterator[Fence]:
     """Every fenced block of a document, in order."""
     for match in _FENCE.finditer(document.read_text(encoding="utf-8")):
-        yield Fence(match["kind"], match["mark"] or "", match["body"])
+        yield Fence(match["kind"], match["mark"] or "", textwrap.dedent(match["body"]))
 
 
 def commands(fence: Fence) -> list[Command]:
