@@ -38,6 +38,7 @@ def _quoted_messages() -> list[str]:
         for quoted in re.findall(r"`([^`]+)`", line.split("|")[1])
     ]
     found += ["refused by the device", "the broker refuses it, its data is kept", "another gateway has our name and"]
+    found += ["nobody subscribes, e.g. to", "clock not synchronised"]
     return [text for text in found if " " in text and len(text) >= _SHORTEST]
 
 
