@@ -22,8 +22,10 @@ from gateway.tools.demo_daemon import Daemon
 from gateway.tools.demo_view import LiveView, PlainView, Scene, ratio, view
 from gateway.tools.demo_watch import fetch_figures, observe
 from gateway.tools.plant import Plant
-from gateway.tools.simulation.ports import free_port
+from gateway.tools.simulation.ports import alone, free_port
 
+MARK: Final = "edge-gateway-demo"  # a second demo leaves the usual ports to the first
+_OPCUA_PORT: Final = 4840
 _REFRESH_S: Final = 0.5
 _START_S: Final = 180.0  # a cold start compiles every kernel first
 _DRAIN_S: Final = 60.0
@@ -92,11 +94,11 @@ def demo(seconds: float | None = None, outage: float | None = None) -> int:
     except* DemoError as group:
         problems += [str(error) for error in group.exceptions]
     except* OSError as group:
-        problems += [str(error) for error in group.exceptions]
+        problems += [getattr(error, "strerror", "") or str(error) for error in group.exceptions]
     except* (KeyboardInterrupt, asyncio.CancelledError):
         code = 130
     for problem in problems:
-        print(f"demo: {problem}", file=sys.stderr)
+        print(f"gateway: {problem}", file=sys.stderr)
     return 1 if problems else code
 
 
@@ -105,10 +107,11 @@ async def _demo(script: Script) -> None:
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     text = find()
-    press, mqtt, status = (free_port(port) for port in usual_ports(text))
-    with tempfile.TemporaryDirectory(prefix="gateway-demo-") as name:
+    with alone(MARK) as first, tempfile.TemporaryDirectory(prefix="gateway-demo-") as name:
         folder = Path(name)
-        async with Plant(tcp_port=press, opcua_port=free_port(4840)) as plant, EmbeddedBroker(mqtt) as broker:
+        usual = (*usual_ports(text), _OPCUA_PORT) if first else (0, 0, 0, 0)
+        press, mqtt, status, opcua = (free_port(port) for port in usual)
+        async with Plant(tcp_port=press, opcua_port=opcua) as plant, EmbeddedBroker(mqtt) as broker:
             config = _configure(text, folder, plant, broker, status)
             scene = Scene()
             async with asyncio.TaskGroup() as house:

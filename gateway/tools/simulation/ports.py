@@ -9,7 +9,7 @@ import os
 import socket
 import termios
 import tty
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 _BAUDRATES: Final = {
@@ -29,6 +29,18 @@ def free_port(usual: int = 0) -> int:
                 continue
             return int(probe.getsockname()[1])
     raise OSError("no free port on 127.0.0.1")
+
+
+@contextlib.contextmanager
+def alone(name: str) -> Iterator[bool]:
+    """Whether no other process of this machine is inside such a block: of two that start at once, one."""
+    with socket.socket(socket.AF_UNIX) as mark:
+        try:
+            mark.bind(f"\0{name}")  # in the abstract namespace: no file, and it ends with the process
+        except OSError:
+            yield False
+        else:
+            yield True
 
 
 class PtyPort:

@@ -12,7 +12,7 @@ from gateway.tools.demo import Script
 from gateway.tools.demo_config import Wiring, find, render, usual_ports
 from gateway.tools.demo_view import Scene, picture, plain
 from gateway.tools.demo_watch import Arrivals, Figures, parse_metrics
-from gateway.tools.simulation.ports import free_port
+from gateway.tools.simulation.ports import alone, free_port
 
 
 def _wiring(spool: Path) -> Wiring:
@@ -109,3 +109,13 @@ def test_views_show_the_figures() -> None:
 
 def test_plain_view_before_the_daemon_answers() -> None:
     assert "arrived 0" in plain(Scene())
+
+
+def test_of_two_that_start_at_once_one_is_first() -> None:
+    with alone("edge-gateway-test-of-two") as first:
+        with alone("edge-gateway-test-of-two") as second:
+            assert (first, second) == (True, False)
+        with alone("edge-gateway-test-of-another") as other:
+            assert other
+    with alone("edge-gateway-test-of-two") as again:
+        assert again
