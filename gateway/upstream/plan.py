@@ -11,6 +11,7 @@ from gateway.upstream.message import Message
 from gateway.upstream.settings import Endpoint, Tls
 
 TAKEN_OVER: Final = 0x8E
+RETAIN_NOT_SUPPORTED: Final = 0x9A
 
 # Codes of CONNACK that trying again soon can't change: identifier, credentials, authorization, banned, moved.
 _REFUSALS: Final = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x90, 0x9C, 0x9D})
@@ -18,6 +19,10 @@ _REFUSALS: Final = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x90, 0x9C, 0x
 
 class TakenOverError(RefusedError):
     """Another client connected with our client id: a twin; fighting it helps nobody."""
+
+
+class NoRetainError(LinkError):
+    """The broker keeps no retained messages, so it takes no will that is to be retained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ def limits_of(properties: Any) -> Limits:
 
 def refusal(code: int, words: str) -> LinkError:
     """The error for a CONNACK that refuses."""
+    if code == RETAIN_NOT_SUPPORTED:
+        return NoRetainError("refused by the broker: it keeps no retained messages, as the will was to be")
     return (RefusedError if code in _REFUSALS else LinkError)(f"refused by the broker: {words}")
 
 

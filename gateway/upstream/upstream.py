@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -19,7 +20,7 @@ from gateway.upstream.connect import Dialer
 from gateway.upstream.conversation import Context, Memory, NextBrokerError
 from gateway.upstream.formats import conversation
 from gateway.upstream.identity import Identity
-from gateway.upstream.plan import Plan, TakenOverError
+from gateway.upstream.plan import NoRetainError, Plan, TakenOverError
 from gateway.upstream.session import Session
 from gateway.upstream.settings import UpstreamSettings
 
@@ -60,6 +61,7 @@ class Upstream:
         self._not_before = 0.0
         self._session: Session | None = None
         self._dialer = Dialer()
+        self._retains = True  # no broker said that it doesn't
         self._turns = 0  # attempts, and the turns of the sessions that ended
         self._conversation = conversation(
             Context(
@@ -122,6 +124,8 @@ class Upstream:
             await self._conversation.run(session, link, stop)
         except LinkError as error:
             session.abort()  # whatever the reason, the broker shall say the will
+            if isinstance(error, NoRetainError):
+                self._retains = False
             if isinstance(error, TakenOverError):
                 self._not_before = loop.time() + TAKEOVER_PAUSE_S
             was_live = self._session is not None and not isinstance(error, NextBrokerError)
@@ -155,7 +159,7 @@ class Upstream:
             settings.password,
             settings.tls,
             int(settings.keepalive),
-            self._conversation.will(),
+            self._conversation.will() if self._retains else replace(self._conversation.will(), retain=False),
         )
 
     def _note(self, *, up: bool, reason: str = "") -> None:

@@ -34,6 +34,8 @@ class Connect:
     username: str = ""
     password: bytes = b""
     properties: bytes = b""  # MQTT 5, without their length
+    will_qos: int = 0
+    will_retain: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,12 @@ class ScriptedBroker:
     tls: ssl.SSLContext | None = None
     host: str = "127.0.0.1"
     websocket: bool = False
-    connack: list[int] = field(default_factory=list)  # one per connection, then 0x00
+    connack: list[int] = field(default_factory=list)  # one per connection, then what `judge` says
+    judge: Callable[[Connect], int] = lambda _: 0
     connack_properties: bytes = b""  # MQTT 5, without their length
     with_connack: bytes = b""  # sent in the same write as the CONNACK
     puback: Callable[[Publish], int | None] = lambda _: 0  # a reason code; None swallows it
+    latency_s: float = 0.0  # before each PUBACK
     suback: int = 1
     answer_pings: bool = True
     receive_buffer: int | None = None  # bytes the kernel takes ahead: small ones make the sender's writes partial
@@ -74,6 +78,7 @@ class ScriptedBroker:
     answers: list[int] = field(default_factory=list)  # packet ids of our own messages that were acknowledged
     alpn: list[str | None] = field(default_factory=list)  # what each TLS connection agreed on
     most_open: int = 0  # most QoS 1 messages ever unacknowledged on one connection
+    most_bytes: int = 0  # and their bytes
     connections: int = 0
     port: int = 0
 
@@ -116,6 +121,10 @@ class ScriptedBroker:
         if not self.deaf:
             writer.write(frame(packet) if self.websocket else packet)
 
+    def _settle(self, writer: asyncio.StreamWriter, waiting: dict[int, int], mid: int, acknowledgement: bytes) -> None:
+        waiting.pop(mid, None)
+        self._write(writer, acknowledgement)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         number, self.connections = self.connections, self.connections + 1
         self._writers.add(writer)
@@ -133,14 +142,15 @@ class ScriptedBroker:
                 await writer.wait_closed()
 
     async def _talk(self, number: int, reader: Bytes | asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        level, unanswered = 5, 0
+        level, loop = 5, asyncio.get_running_loop()
+        waiting: dict[int, int] = {}  # bytes by packet id
         while True:
             kind, flags, body, size = await read_packet(reader)
             if kind == CONNECT:
                 connect = parse_connect(body)
                 self.connects.append(connect)
                 level = connect.level
-                code = self.connack.pop(0) if self.connack else 0
+                code = self.connack.pop(0) if self.connack else self.judge(connect)
                 properties = (_length(len(self.connack_properties)) + self.connack_properties) if level == 5 else b""
                 self._write(
                     writer, packet(CONNACK, bytes((0, code)) + properties) + (self.with_connack if not code else b"")
@@ -152,15 +162,19 @@ class ScriptedBroker:
                 publish = parse_publish(number, flags, body, level, size)
                 self.published.append(publish)
                 if publish.qos:
-                    unanswered += 1
-                    self.most_open = max(self.most_open, unanswered)
+                    waiting[publish.mid] = publish.size
+                    self.most_open = max(self.most_open, len(waiting))
+                    self.most_bytes = max(self.most_bytes, sum(waiting.values()))
                     await asyncio.sleep(0)  # so that a sender that ignores the window shows itself
                     answer = self.puback(publish)
                     if answer is not None:
-                        unanswered -= 1
                         self.acknowledged.append(publish)
                         tail = bytes((answer,)) if answer and level == 5 else b""
-                        self._write(writer, packet(PUBACK, struct.pack("!H", publish.mid) + tail))
+                        acknowledgement = packet(PUBACK, struct.pack("!H", publish.mid) + tail)
+                        if self.latency_s:
+                            loop.call_later(self.latency_s, self._settle, writer, waiting, publish.mid, acknowledgement)
+                        else:
+                            self._settle(writer, waiting, publish.mid, acknowledgement)
             elif kind == SUBSCRIBE:
                 mid, filters = parse_subscribe(body, level)
                 self.subscribed += filters
@@ -260,7 +274,17 @@ def parse_connect(body: bytes) -> Connect:
     username = cursor.text().decode() if flags & 0x80 else ""
     password = cursor.text() if flags & 0x40 else b""
     return Connect(
-        level, bool(flags & 2), client_id, keepalive, will_topic.decode(), will_payload, username, password, properties
+        level,
+        bool(flags & 2),
+        client_id,
+        keepalive,
+        will_topic.decode(),
+        will_payload,
+        username,
+        password,
+        properties,
+        flags >> 3 & 3,
+        bool(flags & 0x20),
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from gateway.block import Block, BlockId
 from gateway.readings import Readings, Tag, TagTable
 from gateway.runtime.supervise import Backoff
-from tests.fakes.broker import Publish, ScriptedBroker, data
+from tests.fakes.broker import Connect, Publish, ScriptedBroker, data
 from tests.fakes.upstream.delivery import STAMP, START_NS, FakeDelivery, block, blocks, plant
 from tests.fakes.upstream.running import running
 from tests.fakes.upstream.virtually import virtually
@@ -94,12 +94,17 @@ async def test_a_broker_of_quality_zero_is_refused_with_a_clear_word() -> None:
         assert data(broker.published) == []
 
 
-async def test_without_retained_messages_state_goes_unretained(caplog: pytest.LogCaptureFixture) -> None:
-    async with ScriptedBroker(connack_properties=b"\x25\x00") as broker:
+async def test_without_retained_messages_state_and_will_go_unretained(caplog: pytest.LogCaptureFixture) -> None:
+    def no_retain(connect: Connect) -> int:
+        return 0x9A if connect.will_retain else 0  # as MQTT 5 asks of such a broker, section 3.2.2.3.5
+
+    async with ScriptedBroker(connack_properties=b"\x25\x00", judge=no_retain) as broker:
         delivery = blocks(1)
         async with running(broker.url, delivery, table=TABLE):
             await until(lambda: not delivery.left)
         assert not any(publish.retain for publish in broker.published)
+        assert [connect.will_retain for connect in broker.connects] == [True, False]
+        assert broker.connects[1].will_topic == "cell/state"
     assert any("no retained" in record.message for record in caplog.records)
 
 
