@@ -196,7 +196,7 @@ async def living(folder: Path, seconds: float, dead: int | None) -> int:
     rig = Rig("rtu", folder, device, timeout="200ms")
     units = {f"m{unit}": {"unit": unit, "tags": {"r": {"address": "input:0", "count": 10}}} for unit in range(1, 9)}
     async with rig.running(units, 0.02):
-        rig.source._bus._new_health = Health
+        rig.source._bus._units._new_health = Health
         await asyncio.sleep(seconds)
         return sum(row.quality == Quality.GOOD for row in rig.port.rows if not row.tag.startswith("m3."))
 

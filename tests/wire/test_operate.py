@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gateway.__main__ import app
-from gateway.runtime.control import ControlServer, Params
+from gateway.runtime.control import Caller, ControlServer, Params
 
 TAG = "press.setpoint"
 CONFIGURATION = """
@@ -30,11 +30,11 @@ spool: {path: PATH}
 async def file(tmp_path: Path) -> AsyncIterator[Path]:
     """A configuration, and a daemon that writes 900 only and refuses what it is told to reload."""
 
-    async def write(params: Params) -> Any:
+    async def write(params: Params, _: Caller) -> Any:
         fine = params["value"] == 900
         return {"tag": params["tag"], "status": "ok" if fine else "out_of_range"}
 
-    async def reload(_: Params) -> Any:
+    async def reload(_: Params, __: Caller) -> Any:
         return {"result": "refused", "changed": {}, "errors": ["gateway.yaml:3:1: x: unknown key"]}
 
     path = tmp_path / "gateway.yaml"

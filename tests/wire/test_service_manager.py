@@ -18,6 +18,7 @@ from gateway.runtime import systemd
 from gateway.runtime.logs import Logs
 from gateway.runtime.systemd import Notifier
 from gateway.spool.keeper import Keeper
+from gateway.spool.schema import Changes
 from gateway.spool.writer import Writer
 from tests.fakes.counting_plc import CountingPlc
 from tests.fakes.gateway import GatewayProcess
@@ -110,10 +111,10 @@ async def test_patience_is_asked_for_while_the_daemon_drains_and_closes(
 ) -> None:
     closes, closed, closing = asyncio.Event(), asyncio.Event(), Keeper.close
 
-    async def slow(keeper: Keeper, now_ns: int | None) -> None:
+    async def slow(keeper: Keeper, last: Changes | None) -> None:
         closes.set()
         await closed.wait()
-        await closing(keeper, now_ns)
+        await closing(keeper, last)
 
     monkeypatch.setattr(systemd, "EXTEND_EVERY_S", 0.05)
     async with serving(configure(tmp_path, plc)) as told:
