@@ -141,7 +141,7 @@ async def device(folder: Path, _: str) -> list[Transcript]:
             await on.until("DBIRTH", 4)
             await _live(on, {"press.temperature": 25.0, "meter.power": 15.0})
         await on.over()
-        return [on.transcript("device")]
+        return [on.transcript("device", died=["meter", "press"])]
 
 
 async def host(folder: Path, _: str) -> list[Transcript]:
