@@ -81,7 +81,7 @@ class Stage:
         at_ns = (self.newest_ms - age_ms) * MS
         readings = Readings(
             np.array([TABLE.index(name) for name in values], np.uint32),
-            np.full(len(values), at_ns, np.int64) - np.arange(len(values)) * MS,
+            at_ns - np.roll(np.arange(len(values)), 1) * MS,  # in no order of time
             np.array(list(values.values()), np.float64),
             np.full(len(values), quality, np.uint8),
         )
