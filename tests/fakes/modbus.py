@@ -184,7 +184,7 @@ class FakeServer(FakeLink):
     def __init__(self, device: FakeDevice, *, rtu: bool) -> None:
         super().__init__(device)
         self.rtu = rtu
-        self.port = 0
+        self.host, self.port = "127.0.0.1", 0
         self.connections = 0
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Transport] = set()
@@ -192,7 +192,7 @@ class FakeServer(FakeLink):
     async def start(self) -> None:
         """Listen, on the same port as before where there was one."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Connection(self), "127.0.0.1", self.port, reuse_address=True)
+        self._server = await loop.create_server(lambda: _Connection(self), self.host, self.port, reuse_address=True)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def opened(self, transport: asyncio.Transport) -> None:

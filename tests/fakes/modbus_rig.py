@@ -31,6 +31,11 @@ def holding(*numbers: int, **keys: Any) -> dict[str, dict[str, Any]]:
     return {f"r{number}": {"address": f"holding:{number}", "type": "uint16", **keys} for number in numbers}
 
 
+def one(*numbers: int, **keys: Any) -> dict[str, Any]:
+    """One device, unit 1."""
+    return {"plc": {"unit": 1, "tags": holding(*(numbers or (5,))), **keys}}
+
+
 def counting(*units: int, size: int = 300) -> FakeDevice:
     """A device in which register N holds N plus 1000 times the unit."""
     memories = {}
@@ -50,6 +55,7 @@ class Rig:
     folder: Path
     device: FakeDevice = field(default_factory=counting)
     timeout: str = "200ms"
+    host: str = "127.0.0.1"
     baudrate: int = 115_200
     link: FakeServer | FakeLine = field(init=False)
     plan: BusPlan = field(init=False)
@@ -75,7 +81,7 @@ class Rig:
         if isinstance(self.link, FakeLine):
             keys |= {"port": str(self.link.name), "baudrate": self.baudrate, "parity": "none"}
         else:
-            keys |= {"host": "127.0.0.1", "port": self.link.port}
+            keys |= {"host": self.host, "port": self.link.port}
         extra = {"max_in_flight": 4} if self.kind == "pipelined" else {}
         keys["devices"] = {name: {**extra, **settings} for name, settings in devices.items()}
         return plan_of(_DRIVERS[self.kind].connection.model_validate(keys), every, self.kind)

@@ -23,6 +23,7 @@ from pymodbus.transport.serialtransport import SerialTransport
 from serial import Serial
 
 from gateway.errors import LinkError
+from gateway.field.modbus.frames import READS
 from gateway.field.modbus.framing import Found, Framing, Late, MbapFraming, RtuFraming, Shape, differing, shape
 from gateway.field.modbus.pdu import GarbledError, answer_size
 from gateway.field.modbus.settings import ModbusRtu, ModbusRtuTcp, ModbusTcp
@@ -36,6 +37,7 @@ Client = AsyncModbusTcpClient | AsyncModbusSerialClient
 _NEVER_S: Final = 1e6  # pymodbus' own timer: ours is always earlier
 _MOST_BUFFER: Final = 1 << 16
 _BABBLE_S: Final = 1.0  # a line that isn't silent for that long
+_STRANGE_S: Final = 1.0  # a line just opened must be silent for its timeout, but no longer than this
 _CONVERTER: Final = LineTiming(0.0, 0.002)  # the line behind a converter is not known; t3.5 of 19200 baud
 _FUNCTIONS: Final = {
     1: (2, 0),
@@ -94,18 +96,21 @@ def _pdu(answer: Any) -> bytes:
 class PymodbusWire:
     """One open pymodbus client; one request at a time."""
 
-    def __init__(self, framing: Framing, timing: LineTiming, listener: Listener, *, drains: bool) -> None:
+    def __init__(
+        self, framing: Framing, timing: LineTiming, listener: Listener, timeout_s: float, *, drains: bool
+    ) -> None:
         self._framing = framing
         self._timing = timing
         self._listener = listener
         self._drains = drains  # late answers can't be told apart: wait them out
+        self._strange_s = min(timeout_s, _STRANGE_S)
         self._client: Client | None = None
         self._request: Request | None = None
         self._sent_ns = self._first_ns = self._last_ns = 0
         self._doubtful_s = 0.0  # silence owed to a request that was given up
         self._given_up_ns = 0
-        self._given_up: Shape | None = None
-        self._lost = ""
+        self._given_up: set[Shape] = set()  # of all requests since the last answer
+        self.lost = ""
 
     async def open(self, client: Client, create: Callable[[], Any] | None, timeout_s: float) -> None:
         """Connect. LinkError says why it can't be done."""
@@ -131,39 +136,45 @@ class PymodbusWire:
     def connected(self, up: bool) -> None:
         """Pymodbus' word on the connection."""
         if not up:
-            self._lost = self._lost or "connection closed by the other side"
-            self._fail(LinkError(self._lost))
+            self.lost = self.lost or "connection closed by the other side"
+            self._fail(LinkError(self.lost))
+
+    def distrust(self) -> None:
+        """What a serial device still answers to a request of before is waited out, within reason."""
+        if self._drains:
+            self._doubtful_s = self._strange_s
+            self._given_up_ns = time.monotonic_ns()
 
     def close(self) -> None:
         """Close the link; the request in flight fails."""
-        self._lost = self._lost or "closed"
-        self._fail(LinkError(self._lost))
+        self.lost = self.lost or "closed"
+        self._fail(LinkError(self.lost))
         if self._client is not None:
             self._client.close()
 
     async def start(self, request: Request) -> Answer:
         """One exchange; a given-up one before it is waited out first where its answer could be mistaken.
 
-        Silence proves little of a device that is slower than twice its timeout. So what looks like the request given
-        up is asked only after another one, of a length that can't be confused with it, was answered.
+        Silence proves little of a device that is slower than twice its timeout. So a read that looks like one given
+        up is asked only after another one, of a length that can't be confused with any of them, was answered.
         """
-        if self._drains and self._given_up == shape(request):
-            await self._exchange(differing(request))
+        if self._drains and request.pdu[0] in READS and shape(request) in self._given_up:
+            await self._exchange(differing(request, self._given_up))
         return await self._exchange(request)
 
     async def _exchange(self, request: Request) -> Answer:
         client = self._client
-        if client is None or self._lost:
-            raise LinkError(self._lost or "not open")
+        if client is None or self.lost:
+            raise LinkError(self.lost or "not open")
         await self._silence(request)
-        if self._lost:
-            raise LinkError(self._lost)
+        if self.lost:
+            raise LinkError(self.lost)
         started_ns = time.monotonic_ns()
         wire_s = self._timing.wire_s(len(request.pdu) + 3, answer_size(request.pdu) + 3)
         self._request, self._first_ns = request, 0
         # Until the answer is here, nobody knows whether one is still to come.
         self._doubtful_s = max(request.timeout_s, 10 * self._timing.silence_s) if self._drains else 0.0
-        self._given_up = shape(request)
+        self._given_up.add(shape(request))
         timer = asyncio.get_running_loop().call_later(
             wire_s + request.timeout_s, self._fail, NoAnswerError("no answer")
         )
@@ -178,7 +189,8 @@ class PymodbusWire:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise asyncio.CancelledError  # wait_for of Python 3.11 swallows it when the answer comes together with it
-        self._doubtful_s, self._given_up = 0.0, None
+        self._doubtful_s = 0.0
+        self._given_up.clear()
         sent_ns = self._sent_ns + int(self._timing.wire_s(len(request.pdu) + 3, 0) * 1e9)
         return Answer(_pdu(answer), (sent_ns + self._first_ns) // 2, (self._last_ns - started_ns) / 1e9)
 
@@ -186,7 +198,7 @@ class PymodbusWire:
         """Wait until the line was silent for long enough; GarbledError where it never is."""
         wanted_s = self._doubtful_s or max(self._timing.silence_s, request.pause_s)
         begun_ns = time.monotonic_ns()
-        while not self._lost:
+        while not self.lost:
             now_ns = time.monotonic_ns()
             silent_s = (now_ns - max(self._last_ns, self._given_up_ns if self._doubtful_s else 0)) / 1e9
             if silent_s >= wanted_s:
@@ -226,6 +238,7 @@ class PymodbusWire:
                 self._listener.frame(unit, "got", found.frame)
             return found.frame
         if isinstance(found, Late) and request is not None:
+            self._first_ns = 0  # the awaited answer has not begun
             self._listener.frame(unit, "late", found.frame)
             seconds = (now_ns - self._sent_ns) / 1e9
             if seconds > request.timeout_s:  # not one that was given up because the gateway stops
@@ -250,7 +263,8 @@ async def open_rtu_tcp(settings: ModbusRtuTcp, listener: Listener) -> PymodbusWi
 
 async def _open_network(settings: ModbusTcp | ModbusRtuTcp, listener: Listener, framer: FramerType) -> PymodbusWire:
     rtu = framer is FramerType.RTU
-    wire = PymodbusWire(RtuFraming() if rtu else MbapFraming(), _CONVERTER if rtu else NO_LINE, listener, drains=rtu)
+    framing, timing = (RtuFraming(), _CONVERTER) if rtu else (MbapFraming(), NO_LINE)
+    wire = PymodbusWire(framing, timing, listener, settings.timeout, drains=rtu)
     client = AsyncModbusTcpClient(
         settings.host,
         framer=framer,
@@ -291,7 +305,7 @@ class _PortTransport(SerialTransport):
 
 async def open_serial(settings: ModbusRtu, listener: Listener) -> PymodbusWire:
     """A serial line."""
-    wire = PymodbusWire(RtuFraming(), settings.timing(), listener, drains=True)
+    wire = PymodbusWire(RtuFraming(), settings.timing(), listener, settings.timeout, drains=True)
     client = AsyncModbusSerialClient(
         settings.port, retries=0, reconnect_delay=0, trace_packet=wire.traffic, trace_connect=wire.connected
     )

@@ -14,8 +14,9 @@ from gateway.field.modbus.pdu import GarbledError
 
 MBAP: Final = struct.Struct(">HHHB")
 MOST_PDU: Final = 253
-_READS: Final = frozenset({1, 2, 3, 4})
+READS: Final = frozenset({1, 2, 3, 4})
 _ECHOES: Final = frozenset({5, 6, 15, 16})
+_REPEATS: Final = frozenset({5, 6, 22})  # the right answer is the request
 
 
 def _table() -> tuple[int, ...]:
@@ -81,17 +82,19 @@ class RtuExpectation(NamedTuple):
     function: int
     size: int  # bytes of the right answer's PDU
     request: bytes = b""  # the frame as sent: some adapters echo it
+    echoed: bool = False  # this one does: where the right answer repeats the request, too, the first copy is none
 
 
 def find_rtu(data: bytes | bytearray, expected: RtuExpectation) -> bytes | None:
     """The answer's PDU in what a line brought since the request, or None while more may come.
 
-    Stray bytes and frames of other units before it are passed over. GarbledError where the asked unit answered
-    something else, or the answer's CRC is wrong.
+    An echo of the request, stray bytes and frames of other units before it are passed over. GarbledError where the
+    asked unit answered something else, or the answer's CRC is wrong.
     """
+    if len(data) < len(expected.request) and expected.request.startswith(data):
+        return None
     broken = False
-    echoed = len(expected.request) if expected.function in _READS and data.startswith(expected.request) else 0
-    for start in range(echoed, len(data) - 4):
+    for start in range(echo_size(data, expected), len(data) - 4):
         if data[start] != expected.unit:
             continue
         size = _frame_size(data, start, expected)
@@ -112,12 +115,18 @@ def find_rtu(data: bytes | bytearray, expected: RtuExpectation) -> bytes | None:
     return None
 
 
+def echo_size(data: bytes | bytearray, expected: RtuExpectation) -> int:
+    """The bytes at the front that are the request itself."""
+    repeats = expected.function in _REPEATS and not expected.echoed
+    return 0 if repeats or not data.startswith(expected.request) else len(expected.request)
+
+
 def _frame_size(data: bytes | bytearray, start: int, expected: RtuExpectation) -> int | None:
     """The size of the frame that may begin at `start`; None where none of our interest does."""
     function = data[start + 1]
     if function == expected.function | 0x80:
         return 5
-    if function in _READS:
+    if function in READS:
         count = data[start + 2]
         # Another length than the expected one counts only as a whole frame: its first bytes may be noise.
         if function == expected.function and count == expected.size - 2:

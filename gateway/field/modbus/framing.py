@@ -7,9 +7,10 @@ Everything else that comes is told apart: late answers, frames of others, noise.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final, NamedTuple, Protocol
 
-from gateway.field.modbus.frames import RtuExpectation, find_rtu, mbap_frame, mbap_frames, rtu_frame
+from gateway.field.modbus.frames import READS, RtuExpectation, echo_size, find_rtu, mbap_frame, mbap_frames, rtu_frame
 from gateway.field.modbus.pdu import GarbledError, answer_size, check_shape, read
 from gateway.field.modbus.wire import Request
 
@@ -41,14 +42,12 @@ def shape(request: Request) -> Shape:
     return Shape(request.unit, request.pdu[0], answer_size(request.pdu))
 
 
-def differing(request: Request) -> Request:
-    """A read at the same place whose answer has another length; anything else as it is."""
-    function = request.pdu[0]
-    if function > 4:
-        return request
-    start, count = int.from_bytes(request.pdu[1:3], "big"), int.from_bytes(request.pdu[3:5], "big")
+def differing(request: Request, taken: Collection[Shape]) -> Request:
+    """A read at the same place whose answer has none of these shapes, as short as may be."""
+    function, start = request.pdu[0], int.from_bytes(request.pdu[1:3], "big")
     step = 8 if function <= 2 else 1  # bits come in whole bytes
-    return request._replace(pdu=read(function, start, count - step if count > step else count + step))
+    others = (request._replace(pdu=read(function, start, 1 + step * more)) for more in range(len(taken) + 1))
+    return next(other for other in others if shape(other) not in taken)
 
 
 class Framing(Protocol):
@@ -113,11 +112,12 @@ class RtuFraming:
         self._buffer = bytearray()
         self._expected: RtuExpectation | None = None
         self._waiting = False
+        self._echoes = False  # the adapter gives back what is sent
 
     def sent(self, unit: int, pdu: bytes, frame: bytes) -> None:
         """Note what the answer must look like; earlier bytes are noise."""
         self._buffer.clear()
-        self._expected = RtuExpectation(unit, pdu[0], answer_size(pdu), frame)
+        self._expected = RtuExpectation(unit, pdu[0], answer_size(pdu), frame, self._echoes)
         self._waiting = True
 
     def give_up(self) -> None:
@@ -140,6 +140,8 @@ class RtuFraming:
             return None
         if pdu is None:
             return None
+        if pdu[0] in READS:  # no other answer could be mistaken for its request
+            self._echoes = echo_size(self._buffer, expected) > 0
         self._buffer.clear()
         frame = rtu_frame(expected.unit, pdu)
         if self._waiting:

@@ -47,7 +47,7 @@ class PipelinedWire(asyncio.Protocol):
         self._unsent: list[tuple[_Pending, bytes]] = []
         self._transaction = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._lost = ""
+        self.lost = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands."""
@@ -57,16 +57,16 @@ class PipelinedWire(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Every request in flight fails at once."""
         reason = describe(exc) if isinstance(exc, OSError) else "connection closed by the other side"
-        self._lost = self._lost or reason
-        self._fail_all(LinkError(self._lost))
+        self.lost = self.lost or reason
+        self._fail_all(LinkError(self.lost))
 
     def start(self, request: Request) -> Awaitable[Answer]:
         """Queue a request; the future of its answer."""
         if request.pause_s:
             return self._paused(request)
         future: asyncio.Future[Answer] = self._loop.create_future()
-        if self._lost or self._transport is None:
-            future.set_exception(LinkError(self._lost or "not open"))
+        if self.lost or self._transport is None:
+            future.set_exception(LinkError(self.lost or "not open"))
             return future
         pending = _Pending(request, future, self._loop.time() + request.timeout_s)
         transaction = self._next()
@@ -91,7 +91,7 @@ class PipelinedWire(asyncio.Protocol):
 
     def _flush(self) -> None:
         batch, self._unsent = self._unsent, []
-        if self._transport is None or self._lost:
+        if self._transport is None or self.lost:
             return
         self._transport.write(b"".join([frame for _, frame in batch]))
         now_ns = time.monotonic_ns()
@@ -168,10 +168,13 @@ class PipelinedWire(asyncio.Protocol):
             if not pending.future.done():
                 pending.future.set_exception(error)
 
+    def distrust(self) -> None:
+        """Nothing to fear: a server answers on the connection it was asked on."""
+
     def close(self) -> None:
         """Close at once; requests in flight fail."""
-        self._lost = self._lost or "closed"
-        self._fail_all(LinkError(self._lost))
+        self.lost = self.lost or "closed"
+        self._fail_all(LinkError(self.lost))
         if self._transport is not None:
             self._transport.abort()
 

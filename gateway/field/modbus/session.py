@@ -1,4 +1,8 @@
-"""The link of a bus as its stations use it: opened, closed, and opened anew where garbage came over TCP."""
+"""The link of a bus as its stations use it: opened, closed, and opened anew where garbage came over TCP.
+
+Many devices end a connection that is idle for some seconds, some end it after each answer. So a link that has worked
+and is gone is opened once more before it counts as lost.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +24,15 @@ class Session:
         self._opener = opener
         self._reopens = reopens
         self._wire: Wire | None = None
+        self._worked = False  # somebody answered since the link was last opened because it was gone
         self._answered = 0.0
         self._outdated = False
 
     @asynccontextmanager
     async def link(self) -> AsyncIterator[None]:
         """The open link; LinkError where it can't be had."""
-        self._wire = await self._opener()
+        await self._open()
+        self._distrust()
         self._answered = time.monotonic()
         try:
             yield
@@ -42,29 +48,48 @@ class Session:
     async def recover(self) -> None:
         """Come back into step after garbage; LinkError where that fails."""
         if self._reopens:
-            self._close()
-            self._wire = await self._opener()
+            await self._open()
 
     def outdate(self) -> None:
         """Another kind of connection is wanted from the next request on (a reload)."""
         self._outdated = True
 
     async def ready(self) -> None:
-        """To be awaited before a poll: changes the connection where that is wanted; LinkError where it fails."""
-        if self._outdated:
+        """To be awaited before requests: opens a link anew that ended meanwhile or is outdated; LinkError."""
+        ended = self._worked and self._wire is not None and bool(self._wire.lost)
+        if self._outdated or ended:
             self._outdated = False
-            self._close()
-            self._wire = await self._opener()
+            await self._open()
+            self._worked = self._worked and not ended
+
+    async def again(self, error: LinkError) -> None:
+        """After a link was lost in a request that may be repeated: opens it once more, or passes the error on."""
+        if not self._worked:
+            raise error
+        self._worked = False
+        await self._open()
+        self._distrust()
 
     def answered(self) -> None:
         """Somebody on the link answered."""
+        self._worked = True
         self._answered = time.monotonic()
 
     async def renew(self) -> None:
         """Connect anew where nobody has answered for a minute: the other end may have forgotten the connection."""
+        await self.ready()
         if self._reopens and time.monotonic() - self._answered >= _STALE_S:
             await self.recover()
             self._answered = time.monotonic()
+
+    async def _open(self) -> None:
+        self._close()
+        self._wire = await self._opener()
+
+    def _distrust(self) -> None:
+        """A request of before may still be answered on the new wire."""
+        if self._wire is not None:
+            self._wire.distrust()
 
     def _close(self) -> None:
         wire, self._wire = self._wire, None

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Coroutine
 from typing import Final
 
+from gateway.errors import LinkError
 from gateway.field.contract import FieldContext
 from gateway.field.modbus import pdu
 from gateway.field.modbus.device import Device
@@ -118,6 +119,9 @@ class ModbusPoll:
                 try:
                     answer = await pending
                     data = pdu.payload(self._request(block).pdu, answer.pdu)
+                except LinkError as error:
+                    self._take_back(window)
+                    await session.again(error)
                 except NoAnswerError as error:
                     window.popleft()
                     if self._silent(block, error):

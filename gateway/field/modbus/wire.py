@@ -34,12 +34,17 @@ class Request(NamedTuple):
 class Wire(Protocol):
     """An open link. It never repeats a request by itself and never opens itself again."""
 
+    lost: str  # why the link is gone; empty while it stands
+
     def start(self, request: Request) -> Awaitable[Answer]:
         """Send a request; await the result for its answer.
 
         NoAnswerError after the timeout, GarbledError where something else came, LinkError when the link is gone.
         Only a link made for it carries the next request before the answer to the last one.
         """
+
+    def distrust(self) -> None:
+        """A request sent before this link was opened may still be answered on it."""
 
     def close(self) -> None:
         """Close the link at once; requests in flight fail with LinkError."""

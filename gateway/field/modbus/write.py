@@ -79,8 +79,10 @@ class Writer:
 
     async def _ask(self, data: bytes) -> bytes:
         session = self.station.session
+        await session.ready()
         try:
             answer = await session.start(self.station.model.ask(data))
+            session.answered()
             return pdu.payload(data, answer.pdu)
         except NoAnswerError as error:
             raise UnitError(Quality.BAD_TIMEOUT, f"{self.station.device}: no answer to function {data[0]}") from error

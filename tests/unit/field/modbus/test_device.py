@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,15 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.field.modbus import pdu
+from gateway.field.modbus.client import PymodbusWire
 from gateway.field.modbus.device import RETEST_S, Device, places
-from gateway.field.modbus.framing import differing, shape
+from gateway.field.modbus.framing import RtuFraming, differing, shape
 from gateway.field.modbus.memory import Memory
 from gateway.field.modbus.mute import Muted
 from gateway.field.modbus.pdu import DeviceError
 from gateway.field.modbus.plan import Block, Span
 from gateway.field.modbus.session import Session
 from gateway.field.modbus.settings import ModbusTcp
-from gateway.field.modbus.wire import Request
+from gateway.field.modbus.timing import NO_LINE
+from gateway.field.modbus.wire import Answer, Request
 from gateway.readings import Quality
 from tests.fakes.port import plan_of
 
@@ -137,15 +140,14 @@ def test_a_hopeless_request_is_left_out_after_the_second_time_and_longer_each_ti
     assert muted.failed(block, Quality.BAD_TIMEOUT, now) == 0.0
 
 
-@given(st.sampled_from([1, 2, 3, 4]), st.integers(0, 65535), st.data())
-def test_a_differing_request_can_not_be_confused(function: int, start: int, data: st.DataObject) -> None:
-    most = 125 if function > 2 else 2000
-    count = data.draw(st.integers(1, most))
-    request = Request(1, pdu.read(function, start, count), 1.0)
-    other = differing(request)
-    assert shape(other) != shape(request)
-    assert 1 <= int.from_bytes(other.pdu[3:5], "big") <= most
-    assert other.pdu[:3] == request.pdu[:3]
+@given(st.sampled_from([1, 2, 3, 4]), st.integers(0, 65535), st.sets(st.integers(1, 125), min_size=1, max_size=20))
+def test_a_differing_request_can_not_be_confused(function: int, start: int, counts: set[int]) -> None:
+    requests = [Request(1, pdu.read(function, start, count), 1.0) for count in counts]
+    taken = set(map(shape, requests))
+    other = differing(requests[0], taken)
+    assert shape(other) not in taken
+    assert 1 <= int.from_bytes(other.pdu[3:5], "big") <= (125 if function > 2 else 2000)
+    assert other.pdu[:3] == requests[0].pdu[:3]
 
 
 class Closing:
@@ -153,9 +155,13 @@ class Closing:
 
     def __init__(self) -> None:
         self.closed = False
+        self.lost = ""
 
     def start(self, request: Request) -> Any:
         raise AssertionError
+
+    def distrust(self) -> None:
+        """Nothing is ever sent."""
 
     def close(self) -> None:
         self.closed = True
@@ -183,5 +189,31 @@ def test_a_connection_that_nobody_answers_on_is_renewed(monkeypatch: pytest.Monk
             now[0] += 2.0
             await held.renew()
             assert [wire.closed for wire in wires] == [True, False]
+
+    asyncio.run(main())
+
+
+def test_a_read_that_looks_like_any_given_up_is_asked_behind_one_that_does_not() -> None:
+    """The answers of a slow device come one after the other: with the next one's all before it are settled."""
+    asked: list[Request] = []
+    one, two, three = (Request(1, pdu.read(3, 100, count), 1.0) for count in (1, 2, 3))
+    write = Request(1, pdu.write_registers(100, b"\0\1"), 1.0)
+
+    class Recorded(PymodbusWire):
+        async def _exchange(self, request: Request) -> Answer:
+            asked.append(request)
+            return Answer(b"", 0, 0.0)
+
+    async def main() -> None:
+        wire = Recorded(RtuFraming(), NO_LINE, SimpleNamespace(), 1.0, drains=True)
+        wire._given_up = {shape(one), shape(two), shape(write)}
+        await wire.start(three)
+        await wire.start(write)
+        assert asked == [three, write]
+        asked.clear()
+        await wire.start(one)
+        between, last = asked
+        assert last == one
+        assert shape(between) not in wire._given_up
 
     asyncio.run(main())
