@@ -13,7 +13,6 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from gateway.codec.kernels import Bytes, Indices, Numbers, measure, planes, split, survey, tabulate, write
 from gateway.codec.layout import (
     HEADS,
     MAX_ROWS,
@@ -29,6 +28,8 @@ from gateway.codec.layout import (
     VERSION,
     ZSTD,
 )
+from gateway.codec.runs import split, survey, tabulate
+from gateway.codec.streams import Bytes, Indices, Numbers, measure, planes, write
 from gateway.codec.texts import write_texts, write_varint
 from gateway.readings import Readings
 
@@ -66,7 +67,7 @@ class _Columns:
     lead: bytes
     streams: Numbers  # [7, rows]
     counts: Indices
-    measures: Indices  # as of kernels.measure
+    measures: Indices  # as of streams.measure
     floats: Sequence[tuple[Numbers, int]]  # with the bytes of each
     texts: bytes
 

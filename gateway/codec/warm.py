@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Final
-
 import numpy as np
 
 from gateway.codec import decode_quickly, encode
 from gateway.readings import Readings
-
-SOURCES: Final = tuple(Path(__file__).with_name(name) for name in ("kernels.py", "reading.py", "layout.py"))
 
 
 def warm() -> None:

@@ -11,11 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.codec import decode, decode_quickly, encode, kernels, reading
+from gateway.codec import decode, decode_quickly, encode, reading, runs, streams
 from gateway.codec.checked import close
 from gateway.codec.encoder import encode as encode_body
 from gateway.codec.layout import MAX_ROWS, VERSION
-from gateway.codec.message import Header, pack, unpack
 from gateway.codec.warm import warm
 from gateway.errors import CodecError
 from gateway.readings import NO_TEXTS, Readings, text_hash
@@ -256,44 +255,15 @@ def test_encoding_works_uncompiled(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        Header("0123456789abcdef", "9f2c61", 1042),
-        Header("0123456789abcdef", "9f2c61", 2**40, "welding-cell-3", "press", 0),
-        Header("0123456789abcdef", "9f2c61", 0, device="prüfstand", part=300),
-    ],
-)
-def test_a_message_carries_its_identity(header: Header) -> None:
-    block = block_of_everything()
-    found, rows = unpack(pack(header, block))
-    assert found == header
-    assert_same(rows, block)
-
-
-def test_a_cut_or_flipped_message_is_noticed() -> None:
-    data = pack(
-        Header("0123456789abcdef", "9f2c61", 1042, "gateway", "press", 1), block_of_everything().where(slice(0, 9))
-    )
-    for length in range(len(data)):
-        with pytest.raises(CodecError):
-            unpack(data[:length])
-    for at in range(len(data)):
-        flipped = bytearray(data)
-        flipped[at] ^= 1 << (at % 8)
-        with pytest.raises(CodecError):
-            unpack(bytes(flipped))
-
-
 def test_after_warming_up_nothing_is_compiled() -> None:
     warm()
     functions = [
-        kernels.survey,
-        kernels.tabulate,
-        kernels.split,
-        kernels.measure,
-        kernels.planes,
-        kernels.write,
+        runs.survey,
+        runs.tabulate,
+        runs.split,
+        streams.measure,
+        streams.planes,
+        streams.write,
         reading.read,
     ]
     before = [len(getattr(function, "signatures", ())) for function in functions]
