@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from gateway.config import Configuration
 from gateway.readings import TagTable
@@ -15,6 +16,7 @@ from gateway.runtime.watchdog import Watchdog
 from gateway.spool.spool import Spool
 from gateway.upstream.commands import Commands
 from gateway.upstream.identity import Identity
+from gateway.upstream.select import selected
 from gateway.upstream.upstream import SILENT_S, Upstream
 
 
@@ -46,9 +48,12 @@ class Senders:
 
     def start(self, configuration: Configuration, name: str, identity: Identity) -> None:
         """Open an upstream and deliver to it from now on."""
+        settings = configuration.root.upstreams[name]
+        chosen = None if settings.select is None else partial(selected, settings.select)
+        self._spool.select(name, chosen)
         upstream = Upstream(
             name,
-            configuration.root.upstreams[name],
+            settings,
             identity,
             self._spool.delivery(name),
             self._current(),

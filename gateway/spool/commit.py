@@ -13,6 +13,7 @@ from math import inf
 from typing import Final
 
 from gateway.spool import record
+from gateway.spool.database import FullError
 from gateway.spool.front import Entry
 from gateway.spool.keeper import Keeper
 from gateway.spool.room import Room
@@ -32,11 +33,11 @@ class Committer:
         self.alive = 0.0  # loop time of the last transaction that said so
         self.aged = 0.0  # loop time of the last look for blocks that are too old; -inf: there may be more
         self.acked: float | None = None  # loop time of the oldest acknowledgement that the file doesn't know
+        self.forgotten: list[tuple[str, int]] = []  # upstreams that left, with the newest block at that time
         self._stock = stock
         self._keeper = keeper
         self._room = room
         self._values = values
-        self._forgotten: list[tuple[str, int]] = []
         self._damaged: dict[int, Stored] = {}
         self._delete: list[Stored] = []  # counted as lost
         self._rewrite: list[Insert] = []  # thinned, the rest counted as lost
@@ -45,7 +46,7 @@ class Committer:
     @property
     def urgent(self) -> bool:
         """Something is to be written at once."""
-        return bool(self._damaged or self._delete or self._rewrite or self._forgotten or self._values.unkept)
+        return bool(self._damaged or self._delete or self._rewrite or self.forgotten or self._values.unkept)
 
     @property
     def holds_losses(self) -> bool:
@@ -62,6 +63,7 @@ class Committer:
             log.warning("spool: upstream %s left: %d readings it had not acknowledged go", name, rows)
         if opening.damage:
             log.error("spool: %s: set aside as %s", opening.damage, opening.aside)
+        self.forgotten.clear()
         for name, delivery in stock.deliveries.items():
             waiting = sum(len(entry.block.readings) for entry in stock.front if name in entry.pending)
             on_its_way = sum(len(found.block.readings) for found in delivery.unsettled.values())
@@ -75,7 +77,7 @@ class Committer:
 
     def forget(self, upstream: str) -> None:
         """Drop an upstream's deliveries of all that is sealed so far, even if that is being stored right now."""
-        self._forgotten.append((upstream, self._stock.segment.number))
+        self.forgotten.append((upstream, self._stock.segment.number))
         self._stock.changed.set()
 
     def damaged(self, stored: Stored) -> None:
@@ -86,9 +88,9 @@ class Committer:
 
     async def commit(self, *, everything: bool) -> None:
         """Write what has to be written; with `everything` all that is not acknowledged, and the losses too."""
-        while self._forgotten:
-            await self._keeper.forget(*self._forgotten[0])
-            del self._forgotten[0]
+        while self.forgotten:
+            await self._keeper.forget(*self.forgotten[0])
+            del self.forgotten[0]
         self._condemn()
         await self._end_old()
         if await self._transact(everything=everything) and everything and self._tells():
@@ -131,12 +133,15 @@ class Committer:
         acked = any(delivery.acked for delivery in stock.deliveries.values())
         if not (everything or alive or acked or self.urgent):
             return False
-        if self._tells():
-            stock.tell_losses()
-        inserts = await self._encode(list(stock.front))
-        if inserts:
-            self._drop(*await self._room.make(inserts, self._delete))
-        await self._write(inserts, now, alive=alive)
+        told = self._tells() and stock.tell_losses(held=True)
+        try:
+            inserts = await self._encode(list(stock.front))
+            if inserts:
+                self._drop(*await self._room.make(inserts, self._delete))
+            await self._write(inserts, now, alive=alive)
+        finally:
+            if told:
+                stock.let_go()
         return True
 
     async def _encode(self, entries: Sequence[Entry]) -> list[Insert]:
@@ -166,8 +171,14 @@ class Committer:
             entry.storing = True
         try:
             await self._keeper.apply(changes)
-            self._ledger = ledger
-            self._settle(changes, entries, now)
+        except FullError as error:
+            if error.usage is not None:
+                self._went(changes)
+            raise
+        else:
+            self._ledger, self.alive = ledger, now
+            self._came(changes, entries)
+            self._went(changes)
         finally:
             for entry in entries:
                 entry.storing = False
@@ -176,13 +187,9 @@ class Committer:
         if acked and not self._keeper.usage.blocks:
             await self._keeper.checkpoint()
 
-    def _settle(self, changes: Changes, entries: list[Entry], now: float) -> None:
-        stock = self._stock
-        self.alive, self.acked = now, None
-        done = {*changes.delete, *(insert.seq for insert in changes.rewrite)}
-        self._delete = [stored for stored in self._delete if stored.seq not in done]
-        self._rewrite = [insert for insert in self._rewrite if insert.seq not in done]
-        stock.doomed.difference_update(done)
+    def _came(self, changes: Changes, entries: list[Entry]) -> None:
+        stock, rewritten = self._stock, {insert.seq for insert in changes.rewrite}
+        self._rewrite = [insert for insert in self._rewrite if insert.seq not in rewritten]
         for key, value in changes.keep.items():
             self._values.kept(key, value)
         for entry in entries:
@@ -190,12 +197,23 @@ class Committer:
         if entries:
             self._keeper.last = max(self._keeper.last, entries[-1].seq)
         stock.counters.committed += len(entries)
-        for name, delivery in stock.deliveries.items():
+        self._changed(rewritten)
+
+    def _went(self, changes: Changes) -> None:
+        self.acked = None
+        self._delete = [stored for stored in self._delete if stored.seq not in set(changes.delete)]
+        for name, delivery in self._stock.deliveries.items():
             for seq in changes.acked.get(name, ()):
                 delivery.acked.pop(seq, None)
             delivery.disk_oldest_ns = self._keeper.usage.oldest_ns.get(name, 0)
-            if done:
-                delivery.purge(done)
+        self._changed(set(changes.delete))
+
+    def _changed(self, seqs: set[int]) -> None:
+        """These blocks are gone from the file, or stand there thinned."""
+        if seqs:
+            self._stock.doomed.difference_update(seqs)
+            for delivery in self._stock.deliveries.values():
+                delivery.purge(seqs)
                 delivery.look_again()
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from gateway.errors import SpoolError
 from gateway.spool.ballast import Ballast
-from gateway.spool.schema import PAGE, PRAGMAS, TABLES, VERSION
+from gateway.spool.schema import PAGE, PRAGMAS, TABLES, VERSION, Usage
 
 FAILURES: Final = (sqlite3.Error, OSError, UnicodeDecodeError, OverflowError)  # all that sqlite3 was seen to raise
 _UNREADABLE: Final = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
@@ -27,7 +27,9 @@ class DamagedError(SpoolError):
 
 
 class FullError(SpoolError):
-    """No space left on the device."""
+    """No space left on the device. With `usage` what was to go is gone, and only what was to come isn't there."""
+
+    usage: Usage | None = None
 
 
 @contextmanager

@@ -205,7 +205,7 @@ class UpstreamDelivery:
         while seq < newest:
             seq += 1
             entry = front.get(seq)
-            if entry is not None and self.name in entry.pending and self._wanted(seq):
+            if entry is not None and not entry.held and self.name in entry.pending and self._wanted(seq):
                 cursor.after = seq
                 return seq, entry.block
         cursor.after = max(cursor.after, newest)

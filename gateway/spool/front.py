@@ -21,6 +21,7 @@ class Entry:
     pending: frozenset[str]
     arrived: float
     storing: bool = False  # on its way to the disk
+    held: bool = False  # not offered before it is on the disk
     level: int = 0  # how often it was thinned
 
 

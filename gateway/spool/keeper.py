@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
@@ -20,7 +20,7 @@ from gateway.runtime.disk import Disk
 from gateway.runtime.supervise import Backoff
 from gateway.spool.database import DamagedError, FullError
 from gateway.spool.opening import InUseError, forget, lock, open_store
-from gateway.spool.schema import Changes, Opening, Stored, Usage
+from gateway.spool.schema import Changes, Opener, Opening, Stored, Usage
 from gateway.spool.store import Store
 
 log = logging.getLogger(__name__)
@@ -52,16 +52,16 @@ class Keeper:
         """Start the disk's thread."""
         self._disk.start()
 
-    async def open(self, upstreams: Collection[str], now_ns: int, alive_ns: int | None) -> Opening:
+    async def open(self, opener: Opener) -> Opening:
         """See `open_store`; InUseError where another daemon has the file, else SpoolError."""
-        names, damage = frozenset(upstreams), self._damage
+        damage = self._damage
 
         def work() -> Opening:
             if self._lock is None:
                 self._lock = lock(self._path)
             with suppress(SpoolError):
                 self._store.close()
-            return open_store(self._store, names, now_ns, damage, alive_ns)
+            return open_store(self._store, opener, damage)
 
         opening = await self._call(work)
         self.ready, self._damage, self.usage, self.last = True, "", opening.usage, opening.last_seq
@@ -137,6 +137,7 @@ class Keeper:
             return
         if isinstance(error, FullError) and self.ready:
             self.full = True
+            self.usage = error.usage or self.usage
         else:
             self.ready = False
         if isinstance(error, DamagedError):

@@ -2,14 +2,15 @@
 
     drop -> Ledger.add() -> Ledger.take() -> `loss` events (wire.md), delivered like readings
 
-Losses of one reason and one set of upstreams are told as one event, however many blocks they were.
+Losses of one reason and one set of upstreams are told as one event, however many blocks they were. Only windows of
+which nobody knows what was lost in them (power cuts) stay apart: what lies between two of them is not lost.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ import numpy as np
 from gateway.block import Block
 from gateway.spool.schema import Stored
 
+Wants = Callable[[str, str], bool]  # upstream, full name of a tag
 TAGS_AN_EVENT: Final = 500  # an event must fit into a message
 NO_TAG: Final = ""  # readings whose tag isn't known
 
@@ -40,11 +42,14 @@ class Unsettled:
     counted: bool  # some upstream has lost it for sure
 
 
+_Key = tuple[str, frozenset[str], int]  # reason, who lost it, where a window of its own begins (else 0)
+
+
 class Ledger:
     """Losses that were counted and not yet told."""
 
     def __init__(self) -> None:
-        self._losses: dict[tuple[str, frozenset[str]], _Loss] = {}
+        self._losses: dict[_Key, _Loss] = {}
 
     def __bool__(self) -> bool:
         return bool(self._losses)
@@ -53,7 +58,8 @@ class Ledger:
         self, reason: str, upstreams: frozenset[str], tags: Mapping[str, int], from_ns: int, to_ns: int, **more: Any
     ) -> None:
         """Count a loss: readings by tag; `unknown=True` where their number isn't known, `events=n` for lost events."""
-        loss = self._losses.setdefault((reason, upstreams), _Loss(from_ns, to_ns))
+        window = 0 if tags or not more.get("unknown") else from_ns
+        loss = self._losses.setdefault((reason, upstreams, window), _Loss(from_ns, to_ns))
         loss.from_ns, loss.to_ns = min(loss.from_ns, from_ns), max(loss.to_ns, to_ns)
         loss.tags.update(tags)
         loss.unknown |= bool(more.get("unknown"))
@@ -81,33 +87,47 @@ class Ledger:
         """Count the losses that a block of events tells."""
         for event in map(json.loads, block.events):
             if event.get("event") == "loss":
-                tags = dict.fromkeys(event["tags"], 0) | {NO_TAG: event["count"] or 0}
+                tags = dict.fromkeys(event["tags"], 0)
+                if event["count"]:
+                    tags[NO_TAG] = event["count"]
                 times = event["from"] * 1_000_000, event["to"] * 1_000_000
                 unknown, events = event["count"] is None, event.get("events", 0)
                 self.add(event["reason"], upstreams, tags, *times, unknown=unknown, events=events)
 
-    def take(self) -> Iterator[tuple[frozenset[str], dict[str, object]]]:
-        """Every loss as the fields of a `loss` event, and who lost it; the ledger is empty after."""
+    def forget(self, upstream: str) -> None:
+        """Nothing is told to an upstream that left."""
         losses, self._losses = self._losses, {}
-        for (reason, upstreams), loss in losses.items():
-            for tags in _chunks(loss.tags):
-                count = sum(tags.values())
-                fields: dict[str, object] = {
-                    "reason": reason,
-                    "tags": sorted(name for name in tags if name != NO_TAG),
-                    "from": loss.from_ns // 1_000_000,
-                    "to": loss.to_ns // 1_000_000,
-                    "count": None if loss.unknown else count,
-                }
-                if loss.events:
-                    fields["events"], loss.events = loss.events, 0
-                yield upstreams, fields
+        for (reason, upstreams, _), loss in losses.items():
+            if upstreams - {upstream}:
+                times = loss.from_ns, loss.to_ns
+                self.add(reason, upstreams - {upstream}, loss.tags, *times, unknown=loss.unknown, events=loss.events)
+
+    def take(self, wants: Wants) -> Iterator[tuple[frozenset[str], dict[str, object]]]:
+        """Every loss as the fields of a `loss` event, and who is told; the ledger is empty after.
+
+        An upstream is told of the tags it wants, so that delivered and lost make up what it would have got.
+        """
+        losses, self._losses = self._losses, {}
+        for (reason, upstreams, _), loss in losses.items():
+            for tags, told in _shares(loss, upstreams, wants):
+                events = loss.events
+                for chunk in _chunks(tags):
+                    fields: dict[str, object] = {
+                        "reason": reason,
+                        "tags": sorted(name for name in chunk if name != NO_TAG),
+                        "from": loss.from_ns // 1_000_000,
+                        "to": loss.to_ns // 1_000_000,
+                        "count": None if loss.unknown else sum(chunk.values()),
+                    }
+                    if events:
+                        fields["events"], events = events, 0
+                    yield told, fields
 
     def to_json(self) -> bytes:
         """The ledger as it is kept on disk; empty where nothing is in it."""
         rows = [
             [reason, sorted(upstreams), loss.tags, loss.from_ns, loss.to_ns, loss.unknown, loss.events]
-            for (reason, upstreams), loss in self._losses.items()
+            for (reason, upstreams, _), loss in self._losses.items()
         ]
         return json.dumps(rows).encode() if rows else b""
 
@@ -122,7 +142,19 @@ class Ledger:
             return
 
 
-def _chunks(tags: Counter[str]) -> Iterator[dict[str, int]]:
+def _shares(loss: _Loss, upstreams: frozenset[str], wants: Wants) -> Iterator[tuple[dict[str, int], frozenset[str]]]:
+    """What is told to whom: those who want the same tags share an event."""
+    shares: dict[frozenset[str], set[str]] = {}
+    for upstream in sorted(upstreams):
+        tags = frozenset(tag for tag in loss.tags if tag == NO_TAG or wants(upstream, tag))
+        shares.setdefault(tags, set()).add(upstream)
+    named = loss.tags.keys() - {NO_TAG}
+    for tags, told in shares.items():
+        if tags & named or loss.tags[NO_TAG] or loss.events or not named:
+            yield {tag: count for tag, count in loss.tags.items() if tag in tags}, frozenset(told)
+
+
+def _chunks(tags: Mapping[str, int]) -> Iterator[dict[str, int]]:
     rows = sorted(tags.items())
     for start in range(0, max(1, len(rows)), TAGS_AN_EVENT):
         yield dict(rows[start : start + TAGS_AN_EVENT])

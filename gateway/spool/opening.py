@@ -12,7 +12,7 @@ from gateway.errors import SpoolError
 from gateway.spool.database import DamagedError, translated
 from gateway.spool.losses import Ledger
 from gateway.spool.recovery import Damage, finish, recover
-from gateway.spool.schema import ALIVE, CLEAN, LEDGER, Changes, Opening
+from gateway.spool.schema import ALIVE, CLEAN, LEDGER, Changes, Opener, Opening
 from gateway.spool.store import Store
 
 UNSEEN_NS: Final = 600_000_000_000  # a sign of life comes at least this often
@@ -39,49 +39,45 @@ def lock(path: Path) -> int:
     return handle
 
 
-def open_store(
-    store: Store, upstreams: Collection[str], now_ns: int, damage: str = "", alive_ns: int | None = None
-) -> Opening:
+def open_store(store: Store, opener: Opener, damage: str = "") -> Opening:
     """Open the file, take over what stands in it, and note that a daemon runs on it. SpoolError.
 
-    A file that turns out damaged, or is known to be so (`damage`), is replaced by what can be saved from it. `alive_ns`
-    is given by a daemon that opens it again: whatever came before that is acknowledged, stored or told as lost.
+    A file that turns out damaged, or is known to be so (`damage`), is replaced by what can be saved from it.
     """
     if not damage:
         finish(store.path)
         try:
             store.connect()
-            return _begin(store, upstreams, now_ns, alive_ns, None)
+            return _begin(store, opener, None)
         except DamagedError as error:
             damage = str(error)
-    found = recover(store, damage, frozenset(upstreams), now_ns)
-    return _begin(store, upstreams, now_ns, alive_ns, found)
+    return _begin(store, opener, recover(store, damage, opener.upstreams, opener.now_ns))
 
 
-def _begin(
-    store: Store, upstreams: Collection[str], now_ns: int, alive_ns: int | None, damage: Damage | None
-) -> Opening:
+def _begin(store: Store, opener: Opener, damage: Damage | None) -> Opening:
     ledger = Ledger()
-    ledger.load(store.recall(LEDGER) or b"", frozenset(upstreams))
-    if alive_ns is None:
-        _add_power_cut(store, ledger, frozenset(upstreams), now_ns)
-    left = _settle_upstreams(store, upstreams)
-    alive = (now_ns if alive_ns is None else alive_ns).to_bytes(8, "little", signed=True)
+    ledger.load(store.recall(LEDGER) or b"", opener.upstreams)
+    if opener.alive_ns is None:
+        _add_power_cut(store, ledger, opener)
+    for name, last in opener.forgotten:
+        forget(store, [name], last)
+    left = _settle_upstreams(store, opener.upstreams)
+    alive_ns = opener.now_ns if opener.alive_ns is None else opener.alive_ns
     kept = ledger.to_json()
-    store.apply(Changes(keep={CLEAN: b"0", ALIVE: alive, LEDGER: kept or None}))
+    store.apply(Changes(keep={CLEAN: b"0", ALIVE: alive_ns.to_bytes(8, "little", signed=True), LEDGER: kept or None}))
     opening = Opening(store.usage(), store.last_outside(), _backlog(store), kept, left=left)
     return opening if damage is None else damage.noted(opening)
 
 
-def _add_power_cut(store: Store, ledger: Ledger, upstreams: frozenset[str], now_ns: int) -> None:
+def _add_power_cut(store: Store, ledger: Ledger, opener: Opener) -> None:
     """Where the last stop was none in order, what came since the last sign of life may be lost."""
     alive = store.recall(ALIVE)
     if store.recall(CLEAN) != b"0" or alive is None:
         return
     since = int.from_bytes(alive, "little", signed=True)
     # A clock that went back doesn't know when it ended, only that the next sign of life never came.
-    until = now_ns if now_ns >= since else since + UNSEEN_NS
-    ledger.add("power", upstreams, {}, since, until, unknown=True)
+    until = opener.now_ns if opener.now_ns >= since else since + UNSEEN_NS
+    ledger.add("power", opener.upstreams, {}, since, until, unknown=True)
 
 
 def forget(store: Store, names: Collection[str], last: int | None = None) -> None:

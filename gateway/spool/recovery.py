@@ -57,7 +57,7 @@ def recover(store: Store, reason: str, upstreams: frozenset[str], now_ns: int) -
         fresh.connect()
         saved, news, ledger = _move(store.path, fresh), Ledger(), Ledger()
         if saved.lost != 0:
-            tags, since = {NO_TAG: saved.lost or 0}, saved.from_ns or now_ns
+            tags, since = {NO_TAG: saved.lost} if saved.lost else {}, saved.from_ns or now_ns
             news.add("spool_corrupt", upstreams, tags, since, now_ns, unknown=saved.lost is None)
         for part in (fresh.recall(LEDGER) or b"", news.to_json()):
             ledger.load(part, upstreams)

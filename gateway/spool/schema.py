@@ -88,6 +88,16 @@ class Changes:
 
 
 @dataclass(frozen=True, slots=True)
+class Opener:
+    """What the daemon says that opens the file."""
+
+    now_ns: int
+    upstreams: frozenset[str]
+    alive_ns: int | None = None  # opened again: up to then everything is acknowledged, stored or told as lost
+    forgotten: Sequence[tuple[str, int]] = ()  # upstreams that left, with the newest block at that time
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """What the database holds after a transaction."""
 

@@ -14,10 +14,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Final, Self
 
+from gateway.block import ClockStamp
 from gateway.errors import SpoolError
 from gateway.readings import Readings, TagTable
 from gateway.runtime.clock import Clock, ClockChange
@@ -86,12 +87,12 @@ class Spool:
 
     # in
 
-    def append(self, readings: Readings) -> None:
-        """Take readings that left the pipeline; never waits."""
+    def append(self, readings: Readings, stamp: ClockStamp | None = None) -> None:
+        """Take readings that left the pipeline; never waits. `stamp`: the clock they were taken with, if another."""
         if len(readings) == 0:
             return
         stock = self._stock
-        if stock.segment.add(readings, stock.now(), stock.clock.stamp):
+        if stock.segment.add(readings, stock.now(), stamp or stock.clock.stamp):
             self.seal()
         self._opened.set()
 
@@ -130,6 +131,12 @@ class Spool:
             self._stock.deliveries[upstream] = found
         return found
 
+    def select(self, upstream: str, chosen: Callable[[str], bool] | None) -> None:
+        """Which tags (full names) may leave through an upstream; of others it is told no losses. None: every tag."""
+        self._stock.chosen.pop(upstream, None)
+        if chosen is not None:
+            self._stock.chosen[upstream] = chosen
+
     def forget(self, upstream: str) -> None:
         """The upstream left the configuration: what only it needed is dropped, and the log says how much that was.
 
@@ -139,6 +146,8 @@ class Spool:
         if delivery is None:
             return
         delivery.unsettled.clear()
+        self._stock.ledger.forget(upstream)
+        self.select(upstream, None)
         if delivery.backlog:
             log.warning("spool: upstream %s left: %d readings it had not acknowledged go", upstream, delivery.backlog)
         for entry in list(self._stock.front):

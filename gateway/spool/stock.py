@@ -45,6 +45,7 @@ class Stock:
         self.ledger = Ledger()
         self.deliveries: dict[str, UpstreamDelivery] = {}
         self.doomed: set[int] = set()  # blocks that are being dropped from the disk at this moment
+        self.chosen: dict[str, Callable[[str], bool]] = {}  # by upstream, where not every tag may leave there
         self.changed = asyncio.Event()  # something may have to be written
         self._next_event = FIRST_EVENT
         self._told = told
@@ -65,16 +66,23 @@ class Stock:
             for block in self.segment.take(self.clock.now_ns(), self.clock.stamp):
                 self.admit(block, self.everybody, arrived)
 
-    def admit(self, block: Block, pending: frozenset[str], arrived: float) -> None:
+    def admit(self, block: Block, pending: frozenset[str], arrived: float, *, held: bool = False) -> None:
         """Take a sealed block that some upstreams need."""
         if not pending:
             return
-        self.front.add(Entry(block.id.number, block, pending, arrived))
+        self.front.add(Entry(block.id.number, block, pending, arrived, held=held))
         for name in pending:
             delivery = self.deliveries[name]
             delivery.backlog += len(block.readings)
             delivery.wake()
         self.changed.set()
+
+    def let_go(self) -> None:
+        """Offer what was held back."""
+        for entry in self.front:
+            entry.held = False
+        for delivery in self.deliveries.values():
+            delivery.look_again()
 
     def release(self, entry: Entry, upstream: str) -> None:
         """An upstream needs a block of the front no more."""
@@ -141,6 +149,10 @@ class Stock:
             kept.add_told(entry.block, entry.pending)
         return kept.to_json()
 
+    def _wants(self, upstream: str, tag: str) -> bool:
+        chosen = self.chosen.get(upstream)
+        return chosen is None or chosen(tag)
+
     def saved_until_ns(self, stored: Container[int] = ()) -> int:
         """UTC of the oldest arrival that is neither acknowledged nor on disk once the blocks `stored` are; else now."""
         now, since = self.now(), self.segment.since
@@ -150,18 +162,24 @@ class Stock:
 
     def lose_readings(self, reason: str, tags: Iterable[str], from_ns: int, to_ns: int, count: int | None) -> None:
         """Count readings that never came to be a block; None where nobody knows how many."""
-        named = dict.fromkeys(tags, 0) | {NO_TAG: count or 0}
+        names = list(tags)
+        each, rest = divmod(count or 0, len(names)) if names else (0, count or 0)
+        named = {**dict.fromkeys(names, 0), NO_TAG: count or 0} if rest else dict.fromkeys(names, each)
         self.counters.lost[reason] += count or 0
         self.ledger.add(reason, self.everybody, named, from_ns, to_ns, unknown=count is None)
         self.changed.set()
 
-    def tell_losses(self) -> None:
-        """Turn the ledger into `loss` events, each for the upstreams that lost something."""
-        now_ns = self.clock.now_ns()
-        for upstreams, fields in self.ledger.take():
+    def tell_losses(self, *, held: bool = False) -> bool:
+        """Turn the ledger into `loss` events, each for the upstreams that lost something; whether there were any.
+
+        `held` back until `let_go`, an event isn't out before the ledger on disk has let go of the loss.
+        """
+        now_ns, some = self.clock.now_ns(), bool(self.ledger)
+        for upstreams, fields in self.ledger.take(self._wants):
             event = self.render("loss", now_ns, fields)
             block = self.segment.event_block(event, now_ns, self.clock.stamp)
-            self.admit(block, upstreams & self.everybody, self.now())
+            self.admit(block, upstreams & self.everybody, self.now(), held=held)
+        return some
 
     def render(self, kind: str, time_ns: int, fields: Mapping[str, object]) -> bytes:
         """An event as it goes over the wire."""

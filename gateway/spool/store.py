@@ -151,7 +151,7 @@ class Store(Database):
     # writing
 
     def apply(self, changes: Changes) -> Usage:
-        """Make the changes in one transaction. FullError: no block came, but what goes without a substitute is gone."""
+        """Make the changes in one transaction; on a full device what goes may go in one of its own (see FullError)."""
         try:
             self._transact(changes)
         except FullError:
@@ -167,8 +167,15 @@ class Store(Database):
             finally:
                 self.ballast.restore()
             if comes:
-                self._transact(replace(changes, delete=(), acked={}))
+                self._come(changes)
         return self.usage()
+
+    def _come(self, changes: Changes) -> None:
+        try:
+            self._transact(replace(changes, delete=(), acked={}))
+        except FullError as error:
+            error.usage = self.usage()
+            raise
 
     def _transact(self, changes: Changes) -> None:
         with self.transaction() as db:

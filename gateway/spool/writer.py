@@ -11,6 +11,7 @@ from gateway.errors import SpoolError
 from gateway.spool.commit import ALIVE_EVERY_S, Committer
 from gateway.spool.keeper import Keeper
 from gateway.spool.room import Room
+from gateway.spool.schema import Opener
 from gateway.spool.stock import Stock
 from gateway.spool.values import Values
 
@@ -38,8 +39,8 @@ class Writer:
     async def open(self) -> None:
         """Open the file, or open it again, and take over what stands in it. SpoolError."""
         stock = self._stock
-        alive_ns = stock.saved_until_ns() if self._opened else None
-        opening = await self._keeper.open(stock.everybody, stock.clock.now_ns(), alive_ns)
+        alive_ns, forgotten = stock.saved_until_ns() if self._opened else None, tuple(self.committer.forgotten)
+        opening = await self._keeper.open(Opener(stock.clock.now_ns(), stock.everybody, alive_ns, forgotten))
         self.committer.take_over(opening, first=not self._opened)
         self._opened = True
         self._stock.count(self._keeper.usage)

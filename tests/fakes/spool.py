@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+from unittest.mock import patch
 
 import numpy as np
 
@@ -18,7 +20,10 @@ from gateway.readings import Readings, Tag, TagTable
 from gateway.runtime.clock import Clock
 from gateway.runtime.counters import SpoolCounters
 from gateway.spool import Spool, SpoolSettings
+from gateway.spool.database import translated
 from gateway.spool.delivery import UpstreamDelivery
+from gateway.spool.schema import Changes
+from gateway.spool.store import Store
 
 START_NS = 1_732_258_800_000_000_000
 TABLE = TagTable([Tag("press", f"t{number}") for number in range(8)])
@@ -86,6 +91,41 @@ async def fill(spool: Spool, rounds: int, rows: int = 2500) -> int:
     return rounds * rows
 
 
+class Faults:
+    """What goes wrong with every disk while `now` says so: `io` (nothing works), `full` (no block fits)."""
+
+    def __init__(self) -> None:
+        self.now = ""
+        self._patches = [
+            patch.object(Store, name, self._failing(getattr(Store, name)))
+            for name in ("connect", "read", "oldest", "_transact", "checkpoint", "recall")
+        ]
+
+    def __enter__(self) -> Self:
+        for each in self._patches:
+            each.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in self._patches:
+            each.stop()
+
+    def _failing(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(store: Store, *arguments: Any) -> Any:
+            if self.now == "io":
+                with translated():
+                    raise OSError(errno.EIO, "Input/output error")
+            if self.now == "full" and real.__name__ == "_transact":
+                # What is small fits, once the ballast made room.
+                changes: Changes = arguments[0]
+                if changes.insert or changes.rewrite or store.ballast.exists():
+                    with translated():
+                        raise OSError(errno.ENOSPC, "No space left on device")
+            return real(store, *arguments)
+
+        return call
+
+
 async def take(delivery: UpstreamDelivery) -> Block:
     """The next block; TimeoutError where there is none."""
     async with asyncio.timeout(WAIT_S):
@@ -101,31 +141,29 @@ async def turns(spool: Spool) -> None:
 
 async def nothing_comes(delivery: UpstreamDelivery, spool: Spool) -> bool:
     """Whether `next` goes on waiting after the disk was asked."""
+    return await offered(delivery, spool) is None
+
+
+async def offered(delivery: UpstreamDelivery, spool: Spool) -> Block | None:
+    """The next block, if there is one."""
     waiting = asyncio.create_task(delivery.next())
     await turns(spool)
     if waiting.done():
-        waiting.result()
-        return False
+        return waiting.result()
     waiting.cancel()
     with suppress(asyncio.CancelledError):
         await waiting
-    return True
+    return None
 
 
 async def drain(delivery: UpstreamDelivery, spool: Spool, *, acknowledge: bool = True) -> list[Block]:
     """All blocks there are, acknowledged as they come."""
     found: list[Block] = []
-    while True:
-        waiting = asyncio.create_task(delivery.next())
-        await turns(spool)
-        if not waiting.done():
-            waiting.cancel()
-            with suppress(asyncio.CancelledError):
-                await waiting
-            return found
-        found.append(waiting.result())
+    while (block := await offered(delivery, spool)) is not None:
+        found.append(block)
         if acknowledge:
-            delivery.acknowledge(found[-1])
+            delivery.acknowledge(block)
+    return found
 
 
 async def crash(spool: Spool) -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from gateway.readings import Tag, TagTable
-from tests.fakes.spool import START_NS, drain, events_of, make
+from tests.fakes.spool import START_NS, drain, events_of, fill, make, values_of
 
 
 async def test_losses_of_the_field_are_told_with_their_tags(tmp_path: Path) -> None:
@@ -31,6 +31,36 @@ async def test_losses_of_the_field_are_told_with_their_tags(tmp_path: Path) -> N
             "count": 6,
         }
         assert told == [loss]
+
+
+async def test_an_upstream_is_told_only_of_the_tags_that_may_leave_there(tmp_path: Path) -> None:
+    async with make(tmp_path / "s.db", ("plant", "cloud"), max_size="128KiB") as spool:
+        spool.select("cloud", lambda tag: tag in {"press.t0", "press.t3"})
+        spool.lost("missed_tick", ["press.t0", "press.t1"], START_NS, START_NS, 8)
+        spool.lost("power", [], START_NS, START_NS, None)
+        spool.lost("missed_tick", ["press.t5"], START_NS, START_NS, 2)
+        total = await fill(spool, 12, 2400)
+        await spool.commit()
+        plant, cloud = [await drain(spool.delivery(name), spool) for name in ("plant", "cloud")]
+        chosen = [tag for block in cloud for tag in block.readings.tag.tolist() if tag in {0, 3}]
+        for found, wanted, left in ((plant, 10, len(values_of(plant))), (cloud, 4, len(chosen))):
+            losses = events_of(found)
+            assert sum(event["count"] for event in losses if event["reason"] == "missed_tick") == wanted
+            assert [event["count"] for event in losses if event["reason"] == "power"] == [None]
+            lost = sum(event["count"] for event in losses if event["reason"] == "spool_full")
+            assert lost > 0
+            assert lost + left == (total if found is plant else total // 4)
+        assert {tag for event in events_of(cloud) for tag in event["tags"]} == {"press.t0", "press.t3"}
+
+
+async def test_who_wants_none_of_the_lost_tags_is_told_nothing(tmp_path: Path) -> None:
+    async with make(tmp_path / "s.db", ("plant", "cloud")) as spool:
+        spool.select("cloud", lambda tag: tag == "press.t0")
+        spool.lost("missed_tick", ["press.t1"], START_NS, START_NS, 8)
+        spool.lost("overflow", ["press.t2"], START_NS, START_NS, None)
+        await spool.commit()
+        assert len(events_of(await drain(spool.delivery("plant"), spool))) == 2
+        assert await drain(spool.delivery("cloud"), spool) == []
 
 
 async def test_many_tags_are_told_in_events_that_fit_into_messages(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from gateway.runtime.counters import SpoolCounters
 from gateway.spool import record
 from gateway.spool.database import translated
 from gateway.spool.opening import open_store
-from gateway.spool.schema import Changes, Insert
+from gateway.spool.schema import Changes, Insert, Opener
 from gateway.spool.store import Store
 from tests.fakes.spool import START_NS, TABLE, HandClock, crash, drain, events_of, make, readings, values_of
 
@@ -288,7 +288,7 @@ async def test_memory_is_bounded_without_a_disk(tmp_path: Path) -> None:
 def test_the_same_block_twice_replaces_itself(tmp_path: Path) -> None:
     """After a failure that left it unclear whether it was stored, a commit is made again."""
     store = Store(tmp_path / "s.db")
-    open_store(store, ["plant"], START_NS)
+    open_store(store, Opener(START_NS, frozenset({"plant"})))
     stamp = HandClock().clock.stamp
     block = Block(BlockId("0a0b0c", 1), TABLE, readings([1.0, 2.0]), (), stamp, START_NS)
     insert = Insert(1, block, frozenset({"plant"}), record.encode(block))

@@ -1,4 +1,9 @@
-"""The spool against a plain model: whatever happens, delivered and reported lost make up what was appended."""
+"""The spool against a plain model: whatever happens, delivered and reported lost make up what was appended.
+
+What happens: outages of each upstream, acknowledgements with gaps, a spool that is full or whose blocks are too old, a
+disk that fails or is full and comes back, restarts and crashes, a table that changes, an upstream that leaves and comes
+back, one that gets only some tags. Each reading has a value of its own; some are texts.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,8 @@ import asyncio
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +20,26 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from numpy.typing import NDArray
 
 from gateway.block import Block, BlockId
+from gateway.readings import NO_TEXTS, Tag, text_hash
 from gateway.spool import Spool
 from gateway.spool.delivery import UpstreamDelivery
-from tests.fakes.spool import HandClock, crash, drain, make, readings, take
+from tests.fakes.spool import TABLE, Faults, HandClock, crash, drain, make, offered, readings
 
 UPSTREAMS = ("plant", "cloud")
 WINDOW = 6
+MAX_AGE_S = 3600
+CHOSEN = {"press.t1", "press.t2", "press.t3"}
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # each commit waits for its disk
 
 
 @dataclass
 class Receiver:
+    chosen: set[str] = field(default_factory=set)  # tags that may leave there; empty: all
+    wanted: set[float] = field(default_factory=set)  # what was appended since it is there
+    before: set[float] = field(default_factory=set)  # what was appended before it left and came back
     outstanding: list[Block] = field(default_factory=list)
     accepted: set[float] = field(default_factory=set)
     unsaved: set[float] = field(default_factory=set)  # accepted since the disk was last told
@@ -37,19 +50,26 @@ class Receiver:
     maybe_lost: int = 0  # of those, what a crash may have told again in another event
     done: set[BlockId] = field(default_factory=set)  # acknowledged in this process
 
-    def accept(self, block: Block) -> None:
-        values = set(block.readings.value.tolist())
+    def accept(self, block: Block, texts: Mapping[float, str]) -> None:
+        rows = [
+            (value, int(tag))
+            for value, tag in zip(block.readings.value.tolist(), block.readings.tag, strict=True)
+            if not self.chosen or block.table[int(tag)].full_name in self.chosen
+        ]
+        values = {value for value, _ in rows}
+        assert len(values) == len(rows)
+        for value in values & texts.keys():
+            assert block.readings.texts[int(value)] == texts[value]
         self.accepted |= values
         self.unsaved |= values
         for event in map(json.loads, block.events):
-            if (
-                event["event"] == "loss"
-                and event["reason"] != "power"
-                and (event["boot"], event["seq"]) not in self.told
-            ):
-                self.told.add((event["boot"], event["seq"]))
-                self.lost += event["count"]
-                self.unsaved_lost += event["count"]
+            if event["event"] != "loss" or event["reason"] == "power" or (event["boot"], event["seq"]) in self.told:
+                continue
+            assert event["reason"] in {"spool_full", "spool_age"}
+            assert not self.chosen or set(event["tags"]) <= self.chosen
+            self.told.add((event["boot"], event["seq"]))
+            self.lost += event["count"]
+            self.unsaved_lost += event["count"]
 
 
 class SpoolModel(RuleBasedStateMachine):
@@ -57,18 +77,23 @@ class SpoolModel(RuleBasedStateMachine):
         policy=st.sampled_from(["drop-oldest", "drop-newest", "thin"]),
         order=st.sampled_from(["oldest-first", "live-first"]),
         small=st.booleans(),
+        chosen=st.booleans(),
     )
-    def open(self, policy: str, order: str, small: bool) -> None:
+    def open(self, policy: str, order: str, small: bool, chosen: bool) -> None:
         self.runner = asyncio.Runner()
         self.folder = Path(tempfile.mkdtemp(prefix="spool-model-", dir=MEMORY))
         self.more: dict[str, Any] = {"when_full": policy, "drain": order, "max_size": "128KiB" if small else "192KiB"}
+        self.more["max_age"] = f"{MAX_AGE_S}s"
+        self.faults = Faults().__enter__()
+        self.table = TABLE
+        self.texts: dict[float, str] = {}
         self.order = order
         self.clock = HandClock()
         self.next_value = 0.0
         self.appended: set[float] = set()
         self.volatile: set[float] = set()
         self.vanished: set[float] = set()
-        self.receivers = {name: Receiver() for name in UPSTREAMS}
+        self.receivers = {"plant": Receiver(), "cloud": Receiver(CHOSEN if chosen else set())}
         self.crashes = 0
         self.start()
 
@@ -76,11 +101,17 @@ class SpoolModel(RuleBasedStateMachine):
         """Open the spool, as a daemon that starts does."""
 
         async def work() -> Spool:
-            spool = make(self.folder / "spool.db", UPSTREAMS, self.clock.clock, **self.more)
+            spool = make(self.folder / "spool.db", UPSTREAMS, self.clock.clock, table=self.table, **self.more)
+            self.select(spool)
             await spool.__aenter__()
             return spool
 
         self.spool = self.runner.run(work())
+
+    def select(self, spool: Spool) -> None:
+        for name, receiver in self.receivers.items():
+            if receiver.chosen:
+                spool.select(name, receiver.chosen.__contains__)
 
     def delivery(self, name: str) -> UpstreamDelivery:
         return self.spool.delivery(name)
@@ -91,15 +122,30 @@ class SpoolModel(RuleBasedStateMachine):
         if noisy:
             values += np.random.default_rng(int(self.next_value)).random(rows)
         self.next_value += rows
+        self.take_in(values)
+
+    @rule()
+    def append_texts(self) -> None:
+        words = [f"batch {self.next_value + number}" for number in range(20)]
+        values = np.array([float(text_hash(word)) for word in words])
+        texts = {int(value): word for value, word in zip(values, words, strict=True)}
+        self.next_value += 20
+        self.texts |= {float(key): text for key, text in texts.items()}
+        self.take_in(values, texts)
+
+    def take_in(self, values: NDArray[np.floating[Any]], texts: Mapping[int, str] = NO_TEXTS) -> None:
         self.clock.pass_time(0.1)
-        block = readings(values.tolist(), self.clock.wall_ns // 1000 * 1000)
+        rows = replace(readings(values.tolist(), self.clock.wall_ns // 1000 * 1000), texts=texts)
 
         async def work() -> None:
-            self.spool.append(block)
+            self.spool.append(rows)
 
         self.runner.run(work())
+        named = [(value, self.table[int(tag)].full_name) for value, tag in zip(values.tolist(), rows.tag, strict=True)]
         self.appended |= set(values.tolist())
         self.volatile |= set(values.tolist())
+        for receiver in self.receivers.values():
+            receiver.wanted |= {value for value, tag in named if not receiver.chosen or tag in receiver.chosen}
 
     @rule(rounds=st.integers(1, 12))
     def outage(self, rounds: int) -> None:
@@ -126,7 +172,8 @@ class SpoolModel(RuleBasedStateMachine):
     def commit(self, *, twice: bool) -> None:
         for _ in range(1 + twice):
             self.runner.run(self.spool.commit())
-        self.saved()
+        if not self.faults.now:
+            self.saved()
 
     def saved(self) -> None:
         self.volatile.clear()
@@ -141,7 +188,10 @@ class SpoolModel(RuleBasedStateMachine):
             return
         if delivery.backlog <= sum(len(block.readings) for block in receiver.outstanding):
             return
-        block = self.runner.run(take(delivery))
+        block = self.runner.run(offered(delivery, self.spool))
+        if block is None:
+            assert self.faults.now == "io", "nothing is offered, though something waits"
+            return
         assert block.id not in receiver.done, "offered again after its acknowledgement"
         assert block.id not in {other.id for other in receiver.outstanding}, "offered twice in one epoch"
         if self.order == "oldest-first" and receiver.outstanding and not block.events:
@@ -168,7 +218,7 @@ class SpoolModel(RuleBasedStateMachine):
             self.delivery(name).acknowledge(block)  # a second time changes nothing
 
         self.runner.run(work())
-        receiver.accept(block)
+        receiver.accept(block, self.texts)
         receiver.done.add(block.id)
 
     @rule(name=st.sampled_from(UPSTREAMS))
@@ -179,19 +229,70 @@ class SpoolModel(RuleBasedStateMachine):
         self.runner.run(work())
         self.receivers[name].outstanding.clear()
 
+    @rule(hours=st.sampled_from([0.5, 2.0]))
+    def grow_old(self, hours: float) -> None:
+        """What is older than `max_age` goes with the next commits."""
+        self.clock.pass_time(hours * 3600)
+        self.spool._writer.committer.aged = -1e9
+
+    @rule(kind=st.sampled_from(["io", "full"]))
+    def disk_fails(self, kind: str) -> None:
+        self.faults.now = kind
+
+    @rule()
+    def disk_comes_back(self) -> None:
+        self.faults.now = ""
+        if not self.spool._keeper.ready:
+            self.runner.run(self.spool._writer.reopen())
+
+    @rule()
+    def reload(self) -> None:
+        """Another table: old indices keep their meaning."""
+        self.table = self.table.grown([*list(self.table), Tag("meter", f"m{len(self.table)}")])
+
+        async def work() -> None:
+            self.spool.use_table(self.table)
+
+        self.runner.run(work())
+
+    @rule(name=st.sampled_from(UPSTREAMS))
+    def leave_and_come_back(self, name: str) -> None:
+        receiver = self.receivers[name]
+
+        async def work() -> None:
+            self.spool.seal()
+            self.spool.forget(name)
+            self.spool.delivery(name)
+            self.select(self.spool)
+
+        self.runner.run(work())
+        receiver.before |= receiver.wanted
+        receiver.wanted.clear()
+        receiver.outstanding.clear()
+        receiver.done.clear()
+
     @rule()
     def restart(self) -> None:
         async def work() -> None:
             await self.spool.__aexit__(None, None, None)
 
         self.runner.run(work())
-        self.saved()
+        if self.faults.now:
+            self.vanish()
+        else:
+            self.saved()
         self.forget_epochs()
         self.start()
 
     @rule()
     def crash(self) -> None:
         self.runner.run(crash(self.spool))
+        self.vanish()
+        self.forget_epochs()
+        self.start()
+
+    def vanish(self) -> None:
+        """What no transaction held is gone, and what it knew of acknowledgements too."""
         self.vanished |= self.volatile
         self.volatile.clear()
         for receiver in self.receivers.values():
@@ -200,8 +301,6 @@ class SpoolModel(RuleBasedStateMachine):
             receiver.maybe_lost += receiver.unsaved_lost
             receiver.unsaved_lost = 0
         self.crashes += 1
-        self.forget_epochs()
-        self.start()
 
     def forget_epochs(self) -> None:
         for receiver in self.receivers.values():
@@ -215,25 +314,28 @@ class SpoolModel(RuleBasedStateMachine):
             self.runner.run(self.settle())
         finally:
             self.runner.close()
+            self.faults.__exit__()
             shutil.rmtree(self.folder)
 
     async def settle(self) -> None:
+        self.faults.now = ""
+        if not self.spool._keeper.ready:
+            await self.spool._writer.reopen()
         await self.spool.commit()
         for _ in range(4):  # with drop-newest losses are told once the drained blocks made room
             for name, receiver in self.receivers.items():
                 self.delivery(name).rewind()
                 for block in await drain(self.delivery(name), self.spool):
-                    receiver.accept(block)
+                    receiver.accept(block, self.texts)
             await self.spool.commit()
         for name, receiver in self.receivers.items():
-            delivery = self.delivery(name)
             assert receiver.accepted <= self.appended, "something that never was"
-            missing = self.appended - receiver.accepted - self.vanished
-            most = len(missing) + len(receiver.maybe | self.vanished) + receiver.maybe_lost
+            missing = receiver.wanted - receiver.accepted - self.vanished
+            most = len(missing) + len(receiver.maybe | receiver.before | self.vanished) + receiver.maybe_lost
             assert len(missing) <= receiver.lost <= most, (name, len(missing), receiver.lost, most)
-            if not self.crashes:
+            if not self.crashes and not receiver.before:
                 assert receiver.lost == len(missing)
-            assert delivery.backlog == 0
+            assert self.delivery(name).backlog == 0
         assert self.spool._keeper.usage.blocks == 0
         assert len(self.spool._stock.front) == 0
         await self.spool.__aexit__(None, None, None)

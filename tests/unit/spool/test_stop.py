@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.block import Block
 from gateway.runtime.counters import SpoolCounters
 from gateway.spool import Spool
-from gateway.spool.database import FullError, translated
+from gateway.spool.database import FullError
 from gateway.spool.schema import Changes
 from gateway.spool.store import Store
-from tests.fakes.spool import START_NS, HandClock, crash, drain, events_of, fill, make, noise, readings, take, values_of
+from tests.fakes.spool import (
+    START_NS,
+    Faults,
+    HandClock,
+    crash,
+    drain,
+    events_of,
+    fill,
+    make,
+    noise,
+    offered,
+    readings,
+    take,
+    values_of,
+)
 
 START_MS = START_NS // 10**6
+Full = Callable[[], AbstractContextManager[Faults]]
 
 
 async def losses(spool: Spool, upstream: str = "plant") -> list[dict[str, Any]]:
@@ -54,8 +69,8 @@ async def test_a_kill_right_after_the_start_forgets_no_earlier_power_cut(tmp_pat
         spool = await make(tmp_path / "s.db", clock=hand.clock).__aenter__()
     found = await losses(spool)
     await spool.__aexit__(None, None, None)
-    assert min(loss["from"] for loss in found) == START_MS
-    assert max(loss["to"] for loss in found) == START_MS + 180_000
+    minutes = [(loss["from"] - START_MS, loss["to"] - START_MS) for loss in found]
+    assert minutes == [(0, 60_000), (60_000, 120_000), (120_000, 180_000)]
 
 
 async def test_a_power_cut_is_told_once_and_under_one_identity(tmp_path: Path) -> None:
@@ -82,27 +97,26 @@ async def test_a_clock_that_went_back_gives_a_window_that_holds_the_loss(tmp_pat
     assert loss["to"] >= START_MS + 600_000
 
 
-@contextmanager
-def full_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No block fits on the device any more; what is small does, where the ballast made room."""
-    real = Store._transact
+@pytest.fixture
+def full_device() -> Iterator[Full]:
+    """No block fits on the device any more, while a block of `with` lasts."""
+    faults = Faults()
 
-    def refuses(store: Store, changes: Changes) -> None:
-        if changes.insert or changes.rewrite or store.ballast.exists():
-            with translated():
-                raise OSError(errno.ENOSPC, "No space left on device")
-        real(store, changes)
+    @contextmanager
+    def full() -> Iterator[Faults]:
+        faults.now = "full"
+        yield faults
+        faults.now = ""
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Store, "_transact", refuses)
-        yield
+    with faults:
+        yield full
 
 
 async def test_what_a_full_device_does_not_take_is_told_after_a_stop_in_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, full_device: Full, caplog: pytest.LogCaptureFixture
 ) -> None:
     counters = SpoolCounters()
-    with full_device(monkeypatch):
+    with full_device():
         async with make(tmp_path / "s.db", counters=counters) as spool:
             spool.append(readings([1.0, 2.0, 3.0]))
             spool.lost("missed_tick", ["press.t1"], START_NS, START_NS, 4)
@@ -116,14 +130,14 @@ async def test_what_a_full_device_does_not_take_is_told_after_a_stop_in_order(
 
 @pytest.mark.parametrize("policy", ["drop-oldest", "thin"])
 async def test_what_goes_ahead_on_a_full_device_is_told_after_a_crash(
-    tmp_path: Path, policy: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, policy: str, full_device: Full
 ) -> None:
     """There deleting needs a transaction of its own, ahead of the one that stores the event."""
     more: dict[str, Any] = {"max_size": "256KiB", "when_full": policy}
     spool = await make(tmp_path / "s.db", **more).__aenter__()
     total = await fill(spool, 12)
     before = spool._stock.counters.lost["spool_full"]
-    with full_device(monkeypatch):
+    with full_device():
         for number in range(3):
             spool.append(readings(noise(2500, 90 + number)))
             await spool.commit()
@@ -139,8 +153,8 @@ async def test_what_goes_ahead_on_a_full_device_is_told_after_a_crash(
     assert "power" in {loss["reason"] for loss in events_of(found)}
 
 
-async def test_a_small_value_is_kept_on_a_full_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with full_device(monkeypatch):
+async def test_a_small_value_is_kept_on_a_full_device(tmp_path: Path, full_device: Full) -> None:
+    with full_device():
         spool = await make(tmp_path / "s.db").__aenter__()
         await spool.remember("bdSeq", b"\x03")
         await crash(spool)
@@ -160,3 +174,24 @@ def test_without_anything_to_give_a_full_device_says_so(tmp_path: Path, monkeypa
         store.apply(Changes(keep={"bdSeq": b"\x01"}))
     assert store.ballast.exists()
     store.close()
+
+
+async def test_a_loss_that_stands_in_the_file_is_not_out_before_the_file_lets_go_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told from memory first, it would be told again after a kill in between."""
+    spool = await make(tmp_path / "s.db").__aenter__()
+    await crash(spool)
+    spool = await make(tmp_path / "s.db").__aenter__()
+    plant, apply = spool.delivery("plant"), spool._keeper.apply
+    early: list[Block | None] = []
+
+    async def watched(changes: Changes) -> None:
+        early.append(await offered(plant, spool))
+        await apply(changes)
+
+    monkeypatch.setattr(spool._keeper, "apply", watched)
+    await spool.commit()
+    assert early == [None]
+    assert [loss["reason"] for loss in events_of([await take(plant)])] == ["power"]
+    await spool.__aexit__(None, None, None)
