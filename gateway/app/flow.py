@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from gateway.block import ClockStamp
 from gateway.config import Configuration
 from gateway.field.contract import Loss
 from gateway.pipeline.alarms import Alarms
@@ -97,10 +98,10 @@ class Flow:
     def _after(self, readings: Readings) -> None:
         self.certificates.after(readings)
 
-    def _keep(self, kept: Readings) -> None:
+    def _keep(self, kept: Readings, stamp: ClockStamp | None = None) -> None:
         if len(kept):
             self._counters.kept += len(kept)
-            self._spool.append(kept)
+            self._spool.append(kept, stamp)
 
     def tick(self, now_ns: int) -> None:
         """What is due by the clock alone; called each second."""
@@ -109,12 +110,12 @@ class Flow:
         self.certificates.tick(now_ns)
 
     def flush(self) -> None:
-        """Send on everything the steps hold back: before a stop, and before times get another meaning."""
+        """Send on everything the steps hold back: before a stop."""
         self._keep(self.pipeline.flush())
 
     def clock_changed(self, change: ClockChange) -> None:
         """The wall clock stepped or was synchronised: no line and no block may join readings of two clocks."""
-        self.flush()
+        self._keep(self.pipeline.flush(), change.before)
         self._spool.clock_changed(change)
         fields: Mapping[str, object] = {
             "step": change.step_ns // 1_000_000,

@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from gateway.app.flow import Flow
+from gateway.block import ClockStamp
 from gateway.config import load_text
 from gateway.field.contract import Loss
 from gateway.readings import Quality, Readings, TagTable
@@ -41,7 +42,7 @@ class FakeSpool:
     losses: list[tuple[Any, ...]] = field(default_factory=list)
     changes: int = 0
 
-    def append(self, readings: Readings) -> None:
+    def append(self, readings: Readings, stamp: ClockStamp | None = None) -> None:
         self.appended.append(readings)
 
     def event(self, kind: str, time_ns: int, fields: Mapping[str, object]) -> None:
