@@ -139,6 +139,15 @@ def _plain_name(value: str) -> str:
     return value
 
 
+def exposed(path: Path) -> str:
+    """Why a secret's file is no secret, empty where others can't read it or it isn't here."""
+    try:
+        open_to_all = stat.S_IMODE(path.stat().st_mode) & stat.S_IROTH
+    except OSError:
+        return ""
+    return f"{path} can be read by everybody: chmod o-r" if open_to_all else ""
+
+
 class Secret(Settings):
     """A reference to a secret, never the secret: a file, an environment variable or a systemd credential."""
 
@@ -166,8 +175,8 @@ class Secret(Settings):
             return unreadable(self.file)
         try:
             text = self.read()
-            if self.file is not None and stat.S_IMODE(self.file.stat().st_mode) & stat.S_IROTH:
-                return f"{self.file} can be read by everybody: chmod o-r"
+            if self.file is not None and (problem := exposed(self.file)):
+                return problem
         except OSError as error:
             if self.credential is not None and isinstance(error, PermissionError):
                 return ""  # only the unit's main process may read them, not the check before a reload

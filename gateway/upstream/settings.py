@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, field_validator
 
 from gateway.runtime.model import Fault, Settings, across
-from gateway.runtime.settings import Duration, File, Level, Secret, Size, unreadable
+from gateway.runtime.settings import Duration, File, Level, Secret, Size, exposed, unreadable
 from gateway.upstream.select import check_pattern
 from gateway.upstream.topics import SITE_FIELDS, check_template, fields_of
 
@@ -249,4 +249,7 @@ class UpstreamSettings(Settings):
 
 def _file_faults(tls: Tls | None) -> Sequence[tuple[str, str]]:
     files = (("ca", tls.ca), ("certificate", tls.certificate), ("key", tls.key)) if tls else ()
-    return [(key, fault) for key, path in files if path is not None and (fault := unreadable(path))]
+    found = [(key, fault) for key, path in files if path is not None and (fault := unreadable(path))]
+    if tls and tls.key is not None and (fault := exposed(tls.key)):
+        found.append(("key", fault))
+    return found

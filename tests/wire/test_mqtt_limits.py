@@ -29,6 +29,27 @@ async def test_the_receive_maximum_is_never_exceeded() -> None:
         assert broker.most_open == 1
 
 
+async def test_the_receive_maximum_of_each_connection_is_its_own() -> None:
+    async with ScriptedBroker(latency_s=0.01) as broker:
+        delivery = FakeDelivery()
+        widest = []
+        broker.connack_properties = b"\x21\x00\x01"
+        async with running(broker.url, delivery, table=TABLE, window=40, backoff=Backoff(0.01, 0.02)):
+            for number, maximum in enumerate((1, 7, 2, None, 1)):
+                if number:
+                    broker.connack_properties = b"" if maximum is None else b"\x21\x00" + bytes((maximum,))
+                    broker.most_open = 0
+                    broker.cut()
+                    await until(lambda wanted=number + 1: broker.connections == wanted)  # type: ignore[misc]
+                for index in range(30):
+                    delivery.append(block(number * 30 + index, TABLE))
+                await until(lambda: not delivery.left)
+                widest.append(broker.most_open)
+    assert (widest[0], widest[2], widest[4]) == (1, 2, 1)
+    assert 2 < widest[1] <= 7
+    assert 7 < widest[3] <= 40
+
+
 def test_the_configured_window_is_never_exceeded(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         held: list[Publish] = []

@@ -212,6 +212,20 @@ async def test_the_will_speaks_when_the_link_dies(broker: Mosquitto) -> None:
                 assert states == ["online", "offline"]
 
 
+async def test_messages_expire_where_it_is_set(broker: Mosquitto) -> None:
+    delivery = FakeDelivery([block(0, TABLE)])
+    with Collector(broker.port) as received:
+        async with running(broker.url, delivery, table=TABLE, message_expiry="100s"):
+            await until(lambda: len([1 for message in received.messages if message.topic.endswith("/data")]) == 2)
+        expiry = {message.topic: message.expiry_s for message in received.messages}
+    assert {topic: value for topic, value in expiry.items() if topic.endswith("/data")}.keys() == {
+        "cell/d0/data",
+        "cell/d1/data",
+    }
+    assert all(90 <= (expiry[topic] or 0) <= 100 for topic in ("cell/d0/data", "cell/d1/data"))
+    assert expiry["cell/state"] is None  # what is retained stays true
+
+
 async def test_zstd_and_one_message_per_reading(broker: Mosquitto) -> None:
     delivery = FakeDelivery([block(0, TABLE)])
     with Collector(broker.port) as received:
@@ -222,6 +236,8 @@ async def test_zstd_and_one_message_per_reading(broker: Mosquitto) -> None:
             for message in received.messages
             if "cangzhou" in message.topic
         }
+        kinds = {message.content_type for message in received.messages if "cangzhou" in message.topic}
+    assert kinds == {"application/zstd"}
     assert got["cangzhou/d1/t2"] == {
         "gateway": "cell",
         "device": "d1",

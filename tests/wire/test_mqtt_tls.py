@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,6 +106,44 @@ async def test_a_missing_file_is_an_outage_that_ends_when_it_comes(authority: Au
             await until(lambda: "No such file" in up.counters.reason)
             missing.write_bytes(authority.ca.read_bytes())
             await until(lambda: not delivery.left)
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("newest", "taken"),
+    [(ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True), (ssl.TLSVersion.TLSv1_3, True)],
+)
+async def test_below_tls_1_2_nothing_is_said(authority: Authority, newest: ssl.TLSVersion, taken: bool) -> None:
+    context = authority.server("localhost")
+    context.set_ciphers("ALL:@SECLEVEL=0")  # which the old versions need
+    context.minimum_version = min(newest, ssl.TLSVersion.TLSv1_1)
+    context.maximum_version = newest
+    lax = ssl.create_default_context(cafile=str(authority.ca))
+    lax.set_ciphers("ALL:@SECLEVEL=0")
+    lax.minimum_version = ssl.TLSVersion.TLSv1
+    async with ScriptedBroker(tls=context) as broker:
+        _, writer = await asyncio.open_connection("localhost", broker.port, ssl=lax)  # whoever is lax is served
+        writer.close()
+        delivery = FakeDelivery([block(0, TABLE)])
+        async with running(broker.url, delivery, table=TABLE, tls={"ca": authority.ca}, patience=0.1) as up:
+            await until(lambda: not delivery.left or bool(up.counters.reason))
+            assert up.counters.up is taken
+        assert bool(broker.connects) is taken
+
+
+async def test_the_password_comes_from_the_environment_or_a_credential(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mqtt").write_text("from the unit\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("GATEWAY_TEST_SECRET", "from the environment")
+    async with ScriptedBroker(tls=authority.server("localhost")) as broker:
+        for reference in ({"env": "GATEWAY_TEST_SECRET"}, {"credential": "mqtt"}):
+            delivery = FakeDelivery([block(0, TABLE)])
+            secret: dict[str, Any] = {"username": "me", "password": reference, "tls": {"ca": authority.ca}}
+            async with running(broker.url, delivery, table=TABLE, **secret):
+                await until(lambda left=delivery: not left.left)  # type: ignore[misc]  # a default binds
+        assert [connect.password for connect in broker.connects] == [b"from the environment", b"from the unit"]
 
 
 async def test_alpn_is_offered(authority: Authority) -> None:

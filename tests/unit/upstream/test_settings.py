@@ -134,6 +134,19 @@ def test_findings_name_what_is_missing(tmp_path: Path) -> None:
     assert "hides refusals" in found[3][2]
 
 
+def test_a_private_key_everybody_can_read_is_found(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "own.pem", tmp_path / "own.key"
+    for file in (certificate, key):
+        file.write_text("")
+        file.chmod(0o644)
+    tls = {"certificate": certificate, "key": key}
+    ((severity, path, text),) = settings(tls=tls).findings({})
+    assert (severity, path) == ("machine", ("tls", "key"))
+    assert "can be read by everybody" in text
+    key.chmod(0o640)
+    assert settings(tls=tls).findings({}) == []
+
+
 def test_a_site_name_that_breaks_topics_is_found() -> None:
     (found,) = settings(topic="{site}/{device}").findings({"site": "a+b"})
     assert found[0] == "error"
