@@ -79,6 +79,7 @@ class ScriptedBroker:
     alpn: list[str | None] = field(default_factory=list)  # what each TLS connection agreed on
     most_open: int = 0  # most QoS 1 messages ever unacknowledged on one connection
     most_bytes: int = 0  # and their bytes
+    reused: int = 0  # packet ids used again before their PUBACK
     connections: int = 0
     port: int = 0
 
@@ -162,6 +163,7 @@ class ScriptedBroker:
                 publish = parse_publish(number, flags, body, level, size)
                 self.published.append(publish)
                 if publish.qos:
+                    self.reused += publish.mid in waiting
                     waiting[publish.mid] = publish.size
                     self.most_open = max(self.most_open, len(waiting))
                     self.most_bytes = max(self.most_bytes, sum(waiting.values()))
