@@ -215,7 +215,6 @@ class Session:
     def _on_disconnect(
         self, _client: mqtt.Client, _data: Any, flags: mqtt.DisconnectFlags, code: ReasonCode, _properties: Any
     ) -> None:
-        self._ended.set()
         self._fail(ending(code.value, str(code), by_broker=flags.is_disconnect_packet_from_server))
 
     def _acknowledged(self, mid: int, code: int) -> None:
@@ -283,6 +282,7 @@ class Session:
         if self._error is not None:
             return
         self._error = error
+        self._ended.set()
         if self._timer is not None:
             self._timer.cancel()
         sock = self._client.socket()

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from gateway.block import Delivery
-from gateway.errors import LinkError
+from gateway.errors import LinkError, RefusedError
 from gateway.readings import TagTable
 from gateway.runtime.clock import Clock
 from gateway.runtime.counters import Counters
@@ -131,6 +131,8 @@ class Upstream:
             was_live = self._session is not None and not isinstance(error, NextBrokerError)
             self._broker = 0 if was_live else (self._broker + 1) % len(self._endpoints)
             self._note(up=False, reason=str(error))
+            if self._broker and isinstance(error, RefusedError):
+                raise LinkError(str(error)) from error  # the next one of the list need not wait
             raise
         finally:
             self._session = None

@@ -85,6 +85,8 @@ class ScriptedBroker:
 
     async def __aenter__(self) -> ScriptedBroker:
         self._writers: set[asyncio.StreamWriter] = set()
+        self.reading = asyncio.Event()  # cleared: it takes no more bytes than its buffers hold
+        self.reading.set()
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         listener = socket.create_server((self.host, 0), family=family)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio would, knew it the protocol
@@ -147,6 +149,7 @@ class ScriptedBroker:
         waiting: dict[int, int] = {}  # bytes by packet id
         while True:
             kind, flags, body, size = await read_packet(reader)
+            await self.reading.wait()
             if kind == CONNECT:
                 connect = parse_connect(body)
                 self.connects.append(connect)

@@ -142,3 +142,25 @@ async def test_a_slow_reader_gets_every_byte_once(authority: Authority, secure: 
             await until(lambda: not delivery.left)
             assert broker.connections == 1  # a frame sent in part was never taken for a whole one
         assert len({identity(publish) for publish in data(broker.acknowledged)}) == 120
+
+
+async def test_a_broker_that_stops_reading_costs_a_bounded_memory_and_a_bounded_goodbye() -> None:
+    loop = asyncio.get_running_loop()
+    async with ScriptedBroker(receive_buffer=4096) as broker:
+        delivery = blocks(0)
+        async with running(broker.url, delivery, table=TABLE, window=1000, patience=0.1) as up:
+            await until(lambda: up.counters.messages == 1)
+            broker.reading.clear()
+            for number in range(40):
+                delivery.append(block(number, TABLE, 5000))  # 16 MB as JSON
+            session = up.upstream._session
+            assert session is not None
+            await until(lambda: up.counters.in_flight > 50)
+            turns = session.turns
+            await until(lambda: session.turns > turns + 2)  # it had its chance to take more
+            waiting = sum(len(packet["packet"]) for packet in session._client._out_packet)
+            assert 3 << 20 < waiting < (4 << 20) + (1 << 16)
+            began = loop.time()
+        assert loop.time() - began < 4.0  # cancelled: 2 s for the goodbye, which no one hears
+        broker.reading.set()
+        assert len(delivery.left) == 40

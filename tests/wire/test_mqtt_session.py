@@ -120,10 +120,11 @@ async def test_garbage_ends_the_connection_not_the_process() -> None:
                 await until(lambda: not delivery.left)
 
 
-async def test_the_next_broker_is_tried() -> None:
-    async with ScriptedBroker(connack=[0x88] * 100) as dead, ScriptedBroker() as alive:
+@pytest.mark.parametrize("code", [0x86, 0x88])
+async def test_the_next_broker_is_tried_soon(code: int) -> None:
+    async with ScriptedBroker(connack=[code] * 100) as dead, ScriptedBroker() as alive:
         delivery = blocks(1)
-        async with running([dead.url, alive.url], delivery, table=TABLE):
+        async with running([dead.url, alive.url], delivery, table=TABLE, backoff=Backoff(0.05, 1000.0)):
             await until(lambda: not delivery.left)
         assert dead.connections == 1
 
@@ -146,6 +147,14 @@ async def test_a_stop_with_a_dead_broker_and_nothing_to_send_is_quick() -> None:
     async with running("mqtt://127.0.0.1:1", FakeDelivery(), table=TABLE, backoff=Backoff(1000, 1000)) as up:
         await until(lambda: bool(up.counters.reason))
     assert up.ended
+
+
+async def test_a_list_of_brokers_that_all_refuse_is_walked_once_per_long_wait() -> None:
+    async with ScriptedBroker(connack=[0x86] * 100) as first, ScriptedBroker(connack=[0x86] * 100) as second:
+        async with running([first.url, second.url], blocks(1), table=TABLE, backoff=Backoff(0.01, 1000.0)) as up:
+            await until(lambda: second.connections == 1 and "Bad user" in up.counters.reason)
+            up.stop.set()
+        assert (first.connections, second.connections) == (1, 1)
 
 
 async def test_an_outage_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
