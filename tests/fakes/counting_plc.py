@@ -20,6 +20,7 @@ class CountingPlc:
         self.reads = 0
         self.port = 0
         self.written: dict[int, int] = {}
+        self.functions: set[int] = set()  # that were ever asked for
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
@@ -52,6 +53,7 @@ class CountingPlc:
             writer.close()
 
     def _answer(self, function: int, address: int, count: int, rest: bytes) -> bytes:
+        self.functions.add(function)
         if function == 3:
             if address == 0:
                 self.reads += 1
