@@ -85,7 +85,7 @@ def test_a_switch_cut_short_is_taken_back_by_the_next_run(cell: Cell) -> None:
     cell.configure()
     cell.install("9.0.0")
     installer = cell.machine.start("setsid", "sh", "-c", 'echo $$ >/run/installer; exec "$@"', "sh", *INSTALL)
-    wait_for(lambda: cell.release == BROKEN, "the switch")
+    wait_for(lambda: cell.release == BROKEN, "the switch", 600)
     for program in ("install.sh", "uninstall.sh"):
         assert "another install.sh or uninstall.sh is running" in cell.machine.run(
             f"/media/wheels/{program}", check=False
