@@ -210,7 +210,8 @@ need_root
 lock
 if [ "$dry" = yes ]; then
     say "would check every configuration with release $version and compile its kernels"
-    say "would switch from release $(current) to release $version and restart: $(services | paste -s -d ' ')"
+    before=$(current)
+    say "would switch from release ${before:-none} to release $version and restart: $(services | paste -s -d ' ')"
     exit 0
 fi
 usable "$RELEASES/$version" || die "there is no usable release $version under $RELEASES"

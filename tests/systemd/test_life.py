@@ -68,6 +68,10 @@ def is_confined(cell: Cell) -> None:
         assert re.search(rf"^{key}:\s+0+$", text, re.MULTILINE), key
     assert re.search(r"^NoNewPrivs:\s+1$", text, re.MULTILINE)
     assert re.search(r"^Seccomp:\s+2$", text, re.MULTILINE)
+    for unit in ("gateway.service", "gateway@.service"):
+        path = f"/etc/systemd/system/{unit}"
+        assert cell.machine.run("systemd-analyze", "verify", "--man=no", path) == ""
+        cell.machine.run("systemd-analyze", "security", "--offline=true", "--threshold=15", "--no-pager", path)
     for folder in ("/var/lib/gateway", "/var/cache/gateway"):
         assert cell.machine.run("stat", "-c", "%U %a", folder) == "gateway 700"
     inodes = {
