@@ -97,13 +97,11 @@ async def _scan_tcp(host: str, port: int, wishes: Wishes, *, rtu: bool = False, 
         opener = partial(open_rtu_tcp, ModbusRtuTcp.model_construct(**link, timeout=_CONNECT_S), Silent())
     else:
         opener = partial(open_tcp, ModbusTcp.model_construct(**link, timeout=_CONNECT_S), Silent())
-    session = Session(opener, reopens=True)
+    show = partial(_print, link, f"plc-{host}", as_json=as_json)
     try:
-        async with session.link():
-            units = await _explore(session, wishes)
+        return show(await _look(Session(opener, reopens=True), wishes, show))
     except LinkError as error:
         raise LinkError(f"{host}:{port}: {error}") from error
-    return _print(link, f"plc-{host}", units, as_json=as_json)
 
 
 async def _scan_rtu(port: str, rates: Sequence[int], parities: Sequence[str], wishes: Wishes, *, as_json: bool) -> int:
@@ -114,10 +112,10 @@ async def _scan_rtu(port: str, rates: Sequence[int], parities: Sequence[str], wi
             settings = ModbusRtu.model_construct(
                 driver="modbus-rtu", port=port, baudrate=rate, parity=parity, timeout=wishes.timeout_s
             )
-            session = Session(partial(open_serial, settings, Silent()), reopens=False)
+            link = {"driver": "modbus-rtu", "port": port, "baudrate": rate, "parity": parity}
+            show = partial(_print, link, "line", as_json=as_json)
             try:
-                async with session.link():
-                    units = await _explore(session, wishes)
+                units = await _look(Session(partial(open_serial, settings, Silent()), reopens=False), wishes, show)
             except LinkError as error:
                 failures = failures + 1 if str(error) == failure else 1
                 failure = str(error)
@@ -127,12 +125,25 @@ async def _scan_rtu(port: str, rates: Sequence[int], parities: Sequence[str], wi
                 continue
             failures = 0
             if units:
-                link = {"driver": "modbus-rtu", "port": port, "baudrate": rate, "parity": parity}
-                return _print(link, "line", units, as_json=as_json)
+                return show(units)
     return _print({}, "line", [], as_json=as_json)
 
 
-async def _explore(session: Session, wishes: Wishes) -> list[UnitMap]:
+async def _look(session: Session, wishes: Wishes, show: Callable[[Sequence[UnitMap]], int]) -> list[UnitMap]:
+    """What a session shows. Stopped half-way (Ctrl-C), what was found so far is shown all the same."""
+    found: list[UnitMap] = []
+    try:
+        async with session.link():
+            await _explore(session, wishes, found)
+    except asyncio.CancelledError:
+        if found:
+            tell("stopped: what was found so far")
+            show(found)
+        raise
+    return found
+
+
+async def _explore(session: Session, wishes: Wishes, found: list[UnitMap]) -> None:
     link = ScanLink(session, wishes.timeout_s, wishes.pause_s)
     present = []
     for unit in wishes.units:
@@ -144,29 +155,36 @@ async def _explore(session: Session, wishes: Wishes) -> list[UnitMap]:
     if anyone:
         tell("every unit number is answered: the first is explored, the others are taken for the same device")
     note = "answers to any unit number" if anyone else ""
-    return [await _explore_unit(link, unit, wishes, note) for unit in (present[:1] if anyone else present)]
+    for unit in present[:1] if anyone else present:
+        tables: list[TableMap] = []
+        later: dict[str, dict[int, int]] = {}
+        found.append(UnitMap(unit, tables, later, note))
+        await _explore_unit(link, unit, wishes, tables, later)
 
 
-async def _explore_unit(link: ScanLink, unit: int, wishes: Wishes, note: str) -> UnitMap:
+async def _explore_unit(
+    link: ScanLink, unit: int, wishes: Wishes, tables: list[TableMap], later: dict[str, dict[int, int]]
+) -> None:
     read = partial(link.read, unit)
-    tables: list[TableMap] = []
     for area in TABLES:
         tell(f"unit {unit}: {area} {wishes.first}-{wishes.last}")
+        tables.append(table := TableMap(area))
         try:
-            table = await search(read, area, wishes.first, wishes.last, partial(_progress, unit, area))
+            await search(read, table, wishes.first, wishes.last, partial(_progress, unit, area))
         except NoAnswerError:
             tell(f"unit {unit}: {area}: falls silent, left out")
-            continue
-        if table.runs:
+            table.values.clear()
+        if not table.values:
+            tables.pop()
+        else:
             found = (str(first) if first == last else f"{first}-{last}" for first, last in table.runs)
             tell(f"unit {unit}: {area}: {', '.join(found)}")
-            tables.append(table)
     registers = [table for table in tables if table.area in {"holding", "input"}]
     for table in registers:
         table.values.update(await _sampled(read, table))  # the search took its time: both samples shall be close
     await asyncio.sleep(_BETWEEN_SAMPLES_S)
-    later: dict[str, dict[int, int]] = {table.area: await _sampled(read, table) for table in registers}
-    return UnitMap(unit, tables, later, note)
+    for table in registers:
+        later[table.area] = await _sampled(read, table)
 
 
 async def _sampled(read: Callable[[int, int, int], Awaitable[list[int] | int]], table: TableMap) -> dict[int, int]:

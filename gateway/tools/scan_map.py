@@ -28,6 +28,7 @@ class TableMap:
     values: dict[int, int] = field(default_factory=dict)
     longest: int = 0
     requests: int = 0
+    searched: bool = False  # to the end: only then is `longest` the longest
 
     @property
     def runs(self) -> list[tuple[int, int]]:
@@ -41,18 +42,17 @@ class TableMap:
         return runs
 
 
-async def search(read: Read, area: Area, first: int, last: int, tell: Callable[[int], None]) -> TableMap:
-    """Find what answers between `first` and `last`. `tell` gets the address reached so far."""
-    found = TableMap(area)
+async def search(read: Read, found: TableMap, first: int, last: int, tell: Callable[[int], None]) -> None:
+    """Fill an empty table with what answers between `first` and `last`. `tell` gets the address reached so far."""
     start = first
     while start <= last:
         count = min(_LEVELS[0], last - start + 1)
         tell(start)
         if not await _try(read, found, start, count, 0):
-            return found
+            return
         start += count
     found.longest = await _longest(read, found)
-    return found
+    found.searched = True
 
 
 async def again(read: Read, found: TableMap) -> dict[int, int]:

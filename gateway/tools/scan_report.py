@@ -34,7 +34,7 @@ class UnitMap:
         return any(
             last - first + 1 > table.longest
             for table in self.tables
-            if table.area in {"holding", "input"} and table.longest < _STANDARD_MOST
+            if table.area in {"holding", "input"} and table.searched and table.longest < _STANDARD_MOST
             for first, last in table.runs
         )
 

@@ -55,6 +55,24 @@ async def test_a_server_that_answers_to_any_unit_is_explored_once(capsys: pytest
     assert report["units"][0]["note"] == "answers to any unit number"
 
 
+async def test_stopped_half_way_it_shows_what_was_found(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached = [0]
+    monkeypatch.setattr("gateway.tools.scan._progress", lambda _unit, _area, place: reached.append(place))
+    async with ModbusTcpServer({3: _image()}) as server:
+        wishes = Wishes([3], 0, 60_000, timeout_s=5.0, pause_s=0.0)
+        task = asyncio.create_task(_scan_tcp("127.0.0.1", server.port, wishes, as_json=False))
+        await until(lambda: reached[-1] > 500)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    out, err = capsys.readouterr()
+    assert "stopped: what was found so far" in err
+    (device,) = ModbusTcp.model_validate(YAML(typ="safe").load(out)["connections"]["plc-127-0-0-1"]).devices.values()
+    assert "holding_22" in device.tags
+
+
 async def test_the_baud_rate_of_a_line_is_found(capsys: pytest.CaptureFixture[str]) -> None:
     async with ModbusRtuServer({2: _image()}, baudrate=9600) as server:
         wishes = Wishes([1, 2], 0, 45, timeout_s=0.3, pause_s=0.0)
