@@ -11,6 +11,7 @@ import typer
 
 from gateway import __version__
 from gateway.errors import ConfigError, GatewayError
+from gateway.runtime.printable import in_words
 from gateway.tools import commission, operate
 from gateway.tools.options import AsJson, ConfigFile
 
@@ -139,7 +140,8 @@ def main() -> None:
         print(f"gateway: {error}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
-        print(f"gateway: {_in_words(error)}", file=sys.stderr)
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"gateway: {where}{in_words(error)}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -150,14 +152,6 @@ def _open_closed_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115  # for the whole run
-
-
-def _in_words(error: OSError) -> str:
-    """`dir: is a directory` for `[Errno 21] Is a directory: 'dir'`."""
-    if not error.strerror:
-        return str(error)
-    words = error.strerror[:1].lower() + error.strerror[1:]
-    return words if error.filename is None else f"{error.filename}: {words}"
 
 
 if __name__ == "__main__":

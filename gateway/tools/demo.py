@@ -16,6 +16,7 @@ from typing import Final
 
 import aiohttp
 
+from gateway.runtime.printable import in_words
 from gateway.tools.broker import EmbeddedBroker
 from gateway.tools.demo_config import Wiring, find, render, usual_ports
 from gateway.tools.demo_daemon import Daemon
@@ -94,7 +95,7 @@ def demo(seconds: float | None = None, outage: float | None = None) -> int:
     except* DemoError as group:
         problems += [str(error) for error in group.exceptions]
     except* OSError as group:
-        problems += [getattr(error, "strerror", "") or str(error) for error in group.exceptions]
+        problems += [in_words(error) if isinstance(error, OSError) else str(error) for error in group.exceptions]
     except* (KeyboardInterrupt, asyncio.CancelledError):
         code = 130
     for problem in problems:

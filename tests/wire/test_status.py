@@ -320,7 +320,7 @@ async def test_no_secret_in_any_answer(locked: Client) -> None:
 
 async def test_a_taken_port_is_tried_again(client: Client, plant: FakePlant) -> None:
     second = StatusServer(StatusSettings(listen=f"127.0.0.1:{client.port}"), plant.view)
-    with pytest.raises(LinkError, match="can't listen on"):
+    with pytest.raises(LinkError, match=r"can't listen on 127\.0\.0\.1:\d+: address already in use$"):
         await second.__aenter__()
     task = asyncio.create_task(supervise("status page", second.run, Backoff(first=0.01, longest=0.02)))
     await client.server.__aexit__()

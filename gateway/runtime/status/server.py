@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.errors import LinkError
+from gateway.runtime.printable import in_words
 from gateway.runtime.settings import is_placeholder
 from gateway.runtime.status.access import Access
 from gateway.runtime.status.gate import Gate, Limits
@@ -81,7 +82,7 @@ class StatusServer:
             )
         except OSError as error:
             await self._runner.cleanup()
-            raise LinkError(f"can't listen on {self._settings.listen}: {error.strerror or error}") from error
+            raise LinkError(f"can't listen on {self._settings.listen}: {in_words(error)}") from error
         self.address = Address(wanted.host, self._server.sockets[0].getsockname()[1])
         self.listening.set()
         return self

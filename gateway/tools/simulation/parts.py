@@ -14,6 +14,7 @@ from gateway.errors import LinkError
 from gateway.field.line.settings import LineConnection, LineDevice
 from gateway.field.modbus.settings import ModbusRtu, ModbusRtuTcp, ModbusTcp
 from gateway.field.opcua.settings import OpcuaConnection
+from gateway.runtime.printable import in_words
 from gateway.tools.simulation.line import LineInstruments, Speech
 from gateway.tools.simulation.lines import spoken_line
 from gateway.tools.simulation.modbus import ModbusRtuServer, ModbusTcpServer
@@ -196,8 +197,8 @@ async def _listening(part: Part, server: AbstractAsyncContextManager[object]) ->
     try:
         await server.__aenter__()
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise LinkError(f"{part.name}: can't listen at {part.usual}: {reason}; --remap uses loopback") from error
+        why = in_words(error)
+        raise LinkError(f"{part.name}: can't listen at {part.usual}: {why}; --remap uses loopback") from error
     try:
         yield
     finally:

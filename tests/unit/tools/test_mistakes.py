@@ -6,12 +6,14 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
-from gateway.__main__ import main
+from gateway.__main__ import app, main
 
 Run = Callable[..., tuple[int, str, str]]
 ON_A_CONFIGURATION = (
@@ -101,6 +103,32 @@ def test_a_broken_audit_log_is_told_with_its_line(run: Run, tmp_path: Path) -> N
         "",
         f"gateway: {Path('audit.log')}:1: no record (0 records before it are in order)\n",
     )
+
+
+def test_every_command_explains_itself_with_an_example() -> None:
+    def leaves(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+        inner = getattr(command, "commands", None)
+        if inner is None:
+            yield name, command
+        for word, below in (inner or {}).items():
+            yield from leaves(below, f"{name} {word}")
+
+    found = dict(leaves(get_command(app), "gateway"))
+    assert len(found) >= 22
+    for name, command in found.items():
+        assert command.help, name
+        assert f"Example: {name}" in command.epilog or f"| {name}" in command.epilog, name
+
+
+def test_a_port_that_is_taken(run: Run, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        text = VALID.replace("PATH", str(tmp_path / "spool.db")).replace(
+            "127.0.0.1, dev", f"127.0.0.1, port: {port}, dev"
+        )
+        (tmp_path / "gateway.yaml").write_text(text)
+        why = f"plc: can't listen at 127.0.0.1:{port}: address already in use; --remap uses loopback"
+        assert run("simulate gateway.yaml") == (1, "", f"gateway: {why}\n")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
