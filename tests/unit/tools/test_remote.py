@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.runtime.control import ControlError
+from gateway.errors import ConfigError
 from gateway.tools.remote import socket_of, spool_of
 
 
@@ -30,8 +30,9 @@ def test_without_a_path_it_stands_in_the_state_folder(tmp_path: Path, monkeypatc
     "text",
     ["", "gateway: {", "- a\n", "gateway: 5\n", "gateway: {name: a b}\n", "gateway: {name: a}\nspool: {path: 5}\n"],
 )
-def test_what_names_no_daemon_is_said_in_one_line(tmp_path: Path, text: str) -> None:
+def test_what_names_no_daemon_is_said_where_it_stands(tmp_path: Path, text: str) -> None:
     file = tmp_path / "gateway.yaml"
     file.write_text(text)
-    with pytest.raises(ControlError, match="gateway check"):
+    with pytest.raises(ConfigError) as error:
         socket_of(file)
+    assert error.value.findings
