@@ -297,13 +297,17 @@ def computed_alarms(tag: Tag, steps: Sequence[Step]) -> dict[str, AlarmSettings]
 
 
 def outgoing(tag: Tag, steps: Sequence[Step]) -> Tag:
-    """The tag as its readings leave the steps: with smooth, rate or counter a whole number becomes a real one."""
+    """The tag as its readings leave the steps.
+
+    Smooth and rate make a real number of a whole one. The total of a whole counter is whole, and outgrows its type.
+    """
     rates = [step.rate for step in steps if step.rate]
     if not any(step.kind in _FRACTIONS for step in steps):
         return tag
+    whole = tag.kind == "integer" and not any(step.smooth or step.rate for step in steps)
     unit = tag.unit + "".join(f"/{_per(rate.per)}" for rate in rates)
     if rates or any(step.counter for step in steps):
-        return replace(tag, type="float64", unit=unit, low=None, high=None)
+        return replace(tag, type="int64" if whole else "float64", unit=unit, low=None, high=None)
     return replace(tag, type="float64")
 
 

@@ -146,6 +146,21 @@ def test_vibration_of_an_array_is_named_after_the_array() -> None:
     assert problems(Tag("d", "a"), without) == []
 
 
+@pytest.mark.parametrize(
+    ("tag", "chain", "type_"),
+    [
+        (Tag("d", "t", "uint16"), [{"counter": {"bits": 16}}], "int64"),
+        (Tag("d", "t", "uint32"), [{"counter": {}}, {"deadband": {"absolute": 5}}], "int64"),
+        (Tag("d", "t", "uint32", scale=0.1), [{"counter": {}}], "float64"),
+        (Tag("d", "t", "float32"), [{"counter": {}}], "float64"),
+        (Tag("d", "t", "uint32"), [{"counter": {}}, {"rate": {}}], "float64"),
+        (Tag("d", "t", "uint32"), [{"smooth": {"time_constant": "1s"}}, {"counter": {}}], "float64"),
+    ],
+)
+def test_the_total_of_a_whole_counter_is_whole(tag: Tag, chain: list[dict[str, Any]], type_: str) -> None:
+    assert outgoing(tag, steps(*chain)).type == type_
+
+
 def test_steps_with_fractions_make_a_whole_number_real() -> None:
     tag = Tag("d", "t", "uint16", "l", low=0.0, high=9.0)
     assert outgoing(tag, steps({"median": {}})) == tag
