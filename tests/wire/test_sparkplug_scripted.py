@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from gateway.readings import Quality, Readings, Tag, TagTable, text_hash
+from gateway.runtime.latest import Latest
 from gateway.upstream.sparkplug import conversation
 from gateway.upstream.sparkplug.proto import decode
 from tests.fakes.broker import PUBACK, Publish, ScriptedBroker, packet, publish_packet
-from tests.fakes.upstream.delivery import FakeDelivery, block, plant
+from tests.fakes.upstream.delivery import START_NS, FakeDelivery, block, plant
 from tests.fakes.upstream.running import running
 from tests.fakes.upstream.sparkplug import Memory
 from tests.fakes.waiting import until
@@ -111,6 +115,35 @@ async def test_births_too_large_for_the_broker_name_the_device(broker: ScriptedB
         assert "Maximum Packet Size" in up.counters.reason
         assert "DBIRTH" not in kinds(broker)
         assert len(up.delivery.left) == 1
+
+
+async def test_a_text_the_broker_can_not_take_goes_out_as_bad_and_holds_nothing_up(
+    broker: ScriptedBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.connack_properties = b"\x27" + struct.pack("!I", 4000)
+    table = TagTable([Tag("d", "text", "string"), Tag("d", "number")])
+    long, short = "ü" * 2000, "fine"
+    texts = {text_hash(long): long, text_hash(short): short}
+    readings = Readings(
+        np.array([0, 0, 1], np.uint32),
+        START_NS + np.arange(3) * 1_000_000,
+        np.array([text_hash(long), text_hash(short), text_hash(long)], np.float64),
+        np.full(3, Quality.GOOD, np.uint8),
+        texts,
+    )
+    latest = Latest(table)
+    latest.update(readings.where(slice(0, 1)))
+    delivery = FakeDelivery([replace(block(0, table), readings=readings)])
+    async with running(broker.url, delivery, table=table, latest=latest, **SPARKPLUG):
+        await until(lambda: not delivery.left)
+    assert len(broker.connects) == 1
+    assert max(one.size for one in broker.published) <= 4000
+    data = [decode(one.payload) for one in broker.published if "DDATA" in one.topic]
+    metrics = [metric for payload in data for metric in payload.metrics]
+    assert [(m.is_null, m.string_value) for m in metrics if m.alias == 1] == [(True, ""), (False, "fine")]
+    assert [m.double_value for m in metrics if m.alias == 2] == [float(text_hash(long))]
+    assert [metric.properties.keys for metric in metrics if metric.is_null] == [["Quality"]]
+    assert caplog.text.count("a text of d.text is larger") == 1
 
 
 async def test_ndeath_keeps_the_receive_maximum(broker: ScriptedBroker) -> None:

@@ -18,6 +18,7 @@ from gateway.upstream.sparkplug.proto import Metric, Payload
 MS: Final = 1_000_000
 REBIRTH: Final = "Node Control/Rebirth"
 STALE: Final = 500
+LONGEST_TEXT: Final = 1 << 27  # half of what MQTT can carry
 NODE_METRICS: Final = ("Gateway/Version", "Gateway/Backlog", "Gateway/Devices Online", "Gateway/Event")
 _NODE_TYPES: Final = (Datatype.STRING, Datatype.INT64, Datatype.INT64, Datatype.STRING)
 
@@ -67,9 +68,19 @@ def node_data(number: int, node: NodeValue, *, historical: bool, datatypes: bool
 
 
 def device_birth(
-    catalog: Catalog, latest: Latest, device: str, time_ms: int, born_ms: NDArray[np.int64], *, down: bool
+    catalog: Catalog,
+    latest: Latest,
+    device: str,
+    time_ms: int,
+    born_ms: NDArray[np.int64],
+    *,
+    down: bool,
+    longest: int = LONGEST_TEXT,
 ) -> bytes:
-    """The metrics of a DBIRTH, in time order; their times are noted in `born_ms` by metric index."""
+    """The metrics of a DBIRTH, in time order; their times are noted in `born_ms` by metric index.
+
+    A text of more than `longest` bytes is null.
+    """
     payload = Payload()
     known = len(catalog.table)
     rows = [(_time(latest, index, time_ms) if index < known else time_ms, index) for index in catalog.devices[device]]
@@ -81,7 +92,7 @@ def device_birth(
         if down or index >= known:
             _null(metric, Quality.BAD_STALE if index >= known else Quality.BAD_LINK)
         else:
-            _current(metric, latest, index, kind)
+            _current(metric, latest, index, kind, longest)
     return bytes(payload.SerializeToString())
 
 
@@ -99,20 +110,21 @@ def readback(catalog: Catalog, index: int, value: Any, time_ms: int, *, datatype
     return bytes(payload.SerializeToString())
 
 
-def current(latest: Latest, index: int, kind: Datatype) -> float | str | None:
-    """The newest value of a tag; None where there is no good one."""
+def current(latest: Latest, index: int, kind: Datatype, longest: int = LONGEST_TEXT) -> float | str | None:
+    """The newest value of a tag; None where there is no good one, or a text of more than `longest` bytes."""
     value = float(latest.value[index])
     if latest.quality[index] & BAD:
         return None
     if kind is Datatype.STRING:
-        return latest.text(index)
+        text = latest.text(index)
+        return None if text is None or len(text.encode(errors="replace")) > longest else text
     if not np.isfinite(value) and kind not in {Datatype.FLOAT, Datatype.DOUBLE}:
         return None
     return value
 
 
-def _current(metric: Any, latest: Latest, index: int, kind: Datatype) -> None:
-    value = current(latest, index, kind)
+def _current(metric: Any, latest: Latest, index: int, kind: Datatype, longest: int) -> None:
+    value = current(latest, index, kind, longest)
     if value is None:
         quality = int(latest.quality[index])
         _null(metric, quality if quality & BAD else Quality.BAD_DECODE)

@@ -12,7 +12,7 @@ from gateway.runtime.supervise import Link
 from gateway.upstream.conversation import Context, NextBrokerError
 from gateway.upstream.message import Incoming, Message
 from gateway.upstream.session import Session
-from gateway.upstream.sparkplug.birth import MS, NodeValue, death
+from gateway.upstream.sparkplug.birth import LONGEST_TEXT, MS, NodeValue, death
 from gateway.upstream.sparkplug.catalog import Catalog
 from gateway.upstream.sparkplug.feed import Feed
 from gateway.upstream.sparkplug.flow import Flow
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 REMEMBER_TIMEOUT_S: Final = 2.0
 GOODBYE_S: Final = 1.0
+MAX_PACKET: Final = 1 << 28
+AROUND_TEXT: Final = 512  # bytes of a packet beside the text of its only metric
 HOST_WAIT_S: Final = 5.0  # how long a broker without the host is given where there are others
 
 
@@ -125,6 +127,7 @@ class EdgeNode:
             durable=self._options.durable,
         )
         room = min(settings.max_message, limits.packet_size or settings.max_message)
+        self._planner.longest = min(LONGEST_TEXT, (limits.packet_size or MAX_PACKET) - AROUND_TEXT)
         feed = Feed(self._context, self._planner, session, flow, room)
         try:
             await self._subscribe(session)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,6 +13,8 @@ from gateway.upstream.session import Session
 from gateway.upstream.sparkplug.birth import MS
 from gateway.upstream.sparkplug.flow import Flow
 from gateway.upstream.sparkplug.planner import BACKLOG, ONLINE, Planner, Step
+
+log = logging.getLogger(__name__)
 
 SETTLE_NS: Final = 1_000_000_000  # rows read before a link changed are spooled by then
 BACKLOG_EVERY_S: Final = 60.0
@@ -30,6 +33,7 @@ class Feed:
         self._fetch: asyncio.Task[Block] | None = None
         self._again: Block | None = None
         self._backlog_at = 0.0
+        self._told: set[str] = set()
 
     def births(self, steps: Sequence[Step]) -> None:
         """Births in front of everything; the block they interrupt is planned again."""
@@ -56,6 +60,7 @@ class Feed:
                 self._again = block
                 self._session.wake()
                 break
+            self._tell_too_long()
             flow.add(steps, block)
             now = loop.time()
             if now - began > TURN_S:
@@ -75,6 +80,11 @@ class Feed:
             self._fetch.cancel()
             await asyncio.wait([self._fetch])
             self._fetch = None
+
+    def _tell_too_long(self) -> None:
+        for name in sorted(self._planner.too_long - self._told):
+            log.warning("%s: a text of %s is larger than the broker takes: sent as bad", self._context.name, name)
+        self._told |= self._planner.too_long
 
     def _news(self, now: float, now_ns: int) -> list[Step]:
         planner = self._planner

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.block import Block
-from gateway.readings import BAD, Readings, TagTable
+from gateway.readings import BAD, Quality, Readings, TagTable
 from gateway.runtime.latest import Latest
 from gateway.upstream.sparkplug import birth
 from gateway.upstream.sparkplug.birth import MS, NodeValue
 from gateway.upstream.sparkplug.catalog import Catalog
 from gateway.upstream.sparkplug.data import bodies
+from gateway.upstream.sparkplug.datatypes import Field
 from gateway.upstream.sparkplug.links import Change, Links
 
 BACKLOG, ONLINE, EVENT = 1, 2, 3  # places in NODE_METRICS
@@ -59,6 +60,8 @@ class Planner:
     born_ms: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     node: dict[int, NodeValue] = field(default_factory=dict)  # the current values that change, by place
     node_born_ms: dict[int, int] = field(default_factory=dict)
+    longest: int = birth.LONGEST_TEXT  # bytes of a text the broker takes; a longer one goes out as bad
+    too_long: set[str] = field(default_factory=set)  # tags that had one, by full name
 
     def births(self, bdseq: int, now_ns: int) -> list[Step]:
         """NBIRTH and all DBIRTHs; from here on all metrics of the catalog are announced."""
@@ -101,7 +104,7 @@ class Planner:
         if device not in self.links.born:
             return None
         if value is None and index < len(self.catalog.table):
-            value = birth.current(self.latest, index, self.catalog.datatypes[index])
+            value = birth.current(self.latest, index, self.catalog.datatypes[index], self.longest)
         metrics = birth.readback(self.catalog, index, value, now_ns // MS, datatypes=self.datatypes)
         return Step(self.names.topic("DDATA", device), metrics)
 
@@ -122,6 +125,7 @@ class Planner:
         metric = metric_of[readings.tag]
         if (metric < 0).any():
             readings, metric = readings.where(metric >= 0), metric[metric >= 0]
+        readings = self._short(readings, metric)
         changes: dict[str, list[Change]] = {}
         for change in self.links.due(block.sealed_ns):
             changes.setdefault(change.device, []).append(change)
@@ -139,8 +143,27 @@ class Planner:
 
     def _birth(self, device: str, now_ns: int) -> Step:
         down = self.links.is_down(device)
-        metrics = birth.device_birth(self.catalog, self.latest, device, now_ns // MS, self.born_ms, down=down)
+        metrics = birth.device_birth(
+            self.catalog, self.latest, device, now_ns // MS, self.born_ms, down=down, longest=self.longest
+        )
         return Step(self.names.topic("DBIRTH", device), metrics, data=False)
+
+    def _short(self, readings: Readings, metric: NDArray[np.int64]) -> Readings:
+        """The readings, with those bad whose text no packet can hold: they would end every connection."""
+        long = [key for key, text in readings.texts.items() if len(text.encode(errors="replace")) > self.longest]
+        if not long:
+            return readings
+        rows = np.isin(readings.value, np.array(long, np.float64)) & (
+            self.catalog.columns.field[metric] == Field.STRING
+        )
+        self.too_long |= {self.catalog.tags[index].full_name for index in np.unique(metric[rows]).tolist()}
+        return Readings(
+            readings.tag,
+            readings.time_ns,
+            np.where(rows, np.nan, readings.value),
+            np.where(rows, np.uint8(Quality.BAD_DECODE), readings.quality),
+            readings.texts,
+        )
 
     def _change(self, change: Change, now_ns: int) -> Iterator[Step]:
         device = change.device
