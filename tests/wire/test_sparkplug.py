@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from gateway.runtime.clock import Clock
 from gateway.runtime.latest import Latest
 from gateway.upstream.sparkplug import node
 from tests.fakes.mosquitto import Collector, Mosquitto, Received
@@ -180,3 +184,24 @@ async def test_a_reload_is_born_again_with_the_same_bdseq(tmp_path: Path) -> Non
         check_sequence(host.messages)
         assert {one.bdseq for one in heard(host.messages) if one.kind == "NBIRTH"} == {0}
         assert "spBv1.0/g/DCMD/cell/d2 (QoS 1)" in broker.log
+
+
+async def test_a_clock_that_steps_back_makes_no_history_of_what_is_read_next(tmp_path: Path) -> None:
+    shift_ns = 0
+    clock = Clock(wall_ns=lambda: time.time_ns() + shift_ns)
+    delivery, table = FakeDelivery(), plant()
+    with Mosquitto(tmp_path) as broker, Collector(broker.port) as host:
+        async with running(broker.url, delivery, table=table, clock=clock, **SPARKPLUG):
+            await until(host, lambda messages: "DBIRTH d1" in kinds(messages))
+            shift_ns = -3600 * 1_000_000_000
+            assert clock.check() is not None
+            await until(host, lambda messages: kinds(messages).count("DBIRTH d1") == 2)
+            now_ns = clock.now_ns()
+            one = block(0, table)
+            times = now_ns + np.arange(len(one.readings)) * 1_000_000
+            delivery.append(replace(one, readings=replace(one.readings, time_ns=times), sealed_ns=now_ns))
+            await drained(delivery)
+            await until(host, lambda messages: "DDATA d1" in kinds(messages))
+        check_sequence(host.messages)
+        data = [metric for one in heard(host.messages) if one.kind == "DDATA" for metric in one.payload.metrics]
+        assert [metric.is_historical for metric in data] == [False] * 6

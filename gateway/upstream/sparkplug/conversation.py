@@ -28,6 +28,7 @@ REMEMBER_TIMEOUT_S: Final = 2.0
 GOODBYE_S: Final = 1.0
 MAX_PACKET: Final = 1 << 28
 AROUND_TEXT: Final = 512  # bytes of a packet beside the text of its only metric
+SLEW_NS: Final = 1_000_000_000  # a clock that is set back by less is left to catch up
 HOST_WAIT_S: Final = 5.0  # how long a broker without the host is given where there are others
 
 
@@ -167,7 +168,7 @@ class EdgeNode:
                     await self._die(session)
                     raise NextBrokerError(f"the primary host is not online here: nothing on {self._host.topic}")
             if self._node.state is State.LIVE:
-                if self._node.rebirth_due(now) or self._planner.catalog.grown:
+                if self._node.rebirth_due(now) or self._births_are_old:
                     await self._be_born(session, feed)
                 await feed.send(now)
                 flow.watch(now)
@@ -183,6 +184,11 @@ class EdgeNode:
                 link.worked()
                 await self._die(session)
                 raise NextBrokerError("the primary host went offline")
+
+    @property
+    def _births_are_old(self) -> bool:
+        """Whether they lack metrics, or the clock stepped back behind them: what is read now would pass for history."""
+        return self._planner.catalog.grown or self._planner.born_ns > self._context.clock.now_ns() + SLEW_NS
 
     @property
     def _elsewhere(self) -> bool:

@@ -52,10 +52,10 @@ class Links:
         if device in self._down:
             self._waiting.append(Change(now_ns, device, False, now_ns))
 
-    def due(self, until_ns: int) -> list[Change]:
-        """Take the changes noted until a time (UTC), in order."""
+    def due(self, until_ns: int, now_ns: int) -> list[Change]:
+        """Take the changes noted until a time (UTC), in order; one noted after now stems from before a clock step."""
         taken = []
-        while self._waiting and self._waiting[0].noted_ns <= until_ns:
+        while self._waiting and not until_ns < self._waiting[0].noted_ns <= now_ns:
             taken.append(self._waiting.popleft())
         return taken
 

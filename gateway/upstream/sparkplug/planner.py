@@ -58,6 +58,7 @@ class Planner:
     datatypes: bool
     links: Links = field(default_factory=Links)
     born_ms: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    born_ns: int = 0  # when the newest births were planned: after now, the clock stepped back and they must be repeated
     node: dict[int, NodeValue] = field(default_factory=dict)  # the current values that change, by place
     node_born_ms: dict[int, int] = field(default_factory=dict)
     longest: int = birth.LONGEST_TEXT  # bytes of a text the broker takes; a longer one goes out as bad
@@ -75,6 +76,7 @@ class Planner:
         steps = [Step(self.names.topic("NBIRTH"), nbirth, data=False, time_ms=now_ms)]
         steps += [replace(self._birth(device, now_ns), time_ms=now_ms) for device in self.catalog.devices]
         self.links.all_born(self.catalog.devices, now_ns)
+        self.born_ns = now_ns
         return steps
 
     @property
@@ -112,7 +114,7 @@ class Planner:
         """The deaths and births of devices whose link changed until then, where no rows stand before them."""
         if self.catalog.grown:
             return []  # births come first, and say it all
-        return [step for change in self.links.due(until_ns) for step in self._change(change, now_ns)]
+        return [step for change in self.links.due(until_ns, now_ns) for step in self._change(change, now_ns)]
 
     def block(self, block: Block, limit: int, now_ns: int) -> list[Step] | None:
         """The messages of a block; None where births must announce its metrics first."""
@@ -127,7 +129,7 @@ class Planner:
             readings, metric = readings.where(metric >= 0), metric[metric >= 0]
         readings = self._short(readings, metric)
         changes: dict[str, list[Change]] = {}
-        for change in self.links.due(block.sealed_ns):
+        for change in self.links.due(block.sealed_ns, now_ns):
             changes.setdefault(change.device, []).append(change)
         steps: list[Step] = []
         place = self.catalog.columns.device[metric]
@@ -142,6 +144,7 @@ class Planner:
         return steps
 
     def _birth(self, device: str, now_ns: int) -> Step:
+        self.born_ns = max(self.born_ns, now_ns)
         down = self.links.is_down(device)
         metrics = birth.device_birth(
             self.catalog, self.latest, device, now_ns // MS, self.born_ms, down=down, longest=self.longest

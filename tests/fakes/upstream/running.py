@@ -49,6 +49,7 @@ async def running(
     backoff: Backoff | None = None,
     memory: Memory | None = None,
     latest: Latest | None = None,
+    clock: Clock | None = None,
     **settings: Any,
 ) -> AsyncIterator[Running]:
     """Run an upstream; at the end it is stopped, or cancelled where it doesn't stop in time."""
@@ -61,7 +62,7 @@ async def running(
         delivery,
         table,
         latest or Latest(table),
-        Clock(),
+        clock or Clock(),
         counters,
         commands,
         memory=memory,
