@@ -65,6 +65,7 @@ class Feed:
             now = loop.time()
             if now - began > TURN_S:
                 self._session.wake()
+                await asyncio.sleep(0)
                 break
         flow.close_batch(now)
 
