@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.upstream.sparkplug.host import Host, PrimaryHost
 
@@ -66,3 +68,33 @@ def test_message_flow_phid_wait_ignores_what_is_no_state(payload: bytes) -> None
     one = host()
     one.heard(TOPIC, payload)
     assert one.state is Host.UNKNOWN
+
+
+STATES = st.lists(
+    st.tuples(st.sampled_from(["one", "two"]), st.booleans(), st.integers(0, 5), st.booleans()), max_size=30
+)
+
+
+@given(STATES)
+def test_message_flow_phid_wait_and_offline_by_a_plain_model(told: list[tuple[str, bool, int, bool]]) -> None:
+    """(broker, online, time, whether the connection is a new one) each."""
+    one = host()
+    newest: dict[str, int] = {}
+    at, online = "one", False
+    for broker, says_online, time_ms, is_new in told:
+        if is_new or broker != at:
+            at, online = broker, False
+            one.connected(at)
+        one.heard(TOPIC, said(says_online, time_ms))
+        if time_ms >= newest.get(at, 0):
+            newest[at], online = time_ms, says_online
+        assert one.ready == online
+
+
+@given(st.binary() | st.text().map(str.encode) | st.recursive(st.none() | st.booleans() | st.floats() | st.text(),
+       lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["online", "timestamp", "x"]), inner)
+       ).map(lambda value: json.dumps(value).encode()))  # fmt: skip
+def test_message_flow_phid_wait_whatever_is_said(payload: bytes) -> None:
+    one = host()
+    one.heard(TOPIC, payload)
+    assert one.state in Host
