@@ -26,10 +26,27 @@ QUIET_BROKER = ("max_queued_messages 0", "max_inflight_messages 1000", "log_type
 
 
 def configuration(
-    folder: Path, modbus: int, broker: int, *, every: str, registers: int = REGISTERS, in_flight: int = 1
+    folder: Path,
+    modbus: int,
+    broker: int,
+    *,
+    every: str,
+    registers: int = REGISTERS,
+    in_flight: int = 1,
+    units: int = 1,
 ) -> Path:
-    """A gateway with one device."""
+    """A gateway with one connection."""
     count = f", count: {registers}" if registers > 1 else ""
+    devices = "".join(
+        f"""
+      plc{unit}:
+        unit: {unit}
+        every: {every}
+        max_in_flight: {in_flight}
+        tags:
+          register: {{address: holding:0, type: uint16{count}, steps: [{{deadband: {{absolute: 2}}}}]}}"""
+        for unit in range(1, units + 1)
+    )
     text = f"""
 gateway: {{name: bench}}
 connections:
@@ -37,13 +54,7 @@ connections:
     driver: modbus-tcp
     host: 127.0.0.1
     port: {modbus}
-    devices:
-      plc:
-        unit: 1
-        every: {every}
-        max_in_flight: {in_flight}
-        tags:
-          register: {{address: holding:0, type: uint16{count}, steps: [{{deadband: {{absolute: 2}}}}]}}
+    devices:{devices}
 spool: {{path: {folder / "spool.db"}}}
 upstreams:
   plant: {{broker: "mqtt://127.0.0.1:{broker}", format: json}}
@@ -100,6 +111,8 @@ BENCHES: dict[str, Callable[[float], dict[str, float]]] = {
     "steady, 8 in flight": lambda seconds: run(seconds, 5, every="1s", in_flight=8),
     "flat out": lambda seconds: run(seconds, 5, every="5ms", in_flight=8),
     "flat out, 1 in flight": lambda seconds: run(seconds, 5, every="5ms"),
+    # 200 units of 5 registers: what a poll costs whatever it brings
+    "small polls": lambda seconds: run(seconds, 5, every="200ms", registers=5, units=200),
     "idle": lambda seconds: run(max(seconds, 30), 15, every="10s", registers=1),
 }
 

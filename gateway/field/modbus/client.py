@@ -13,6 +13,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from pymodbus import FramerType
@@ -139,11 +140,12 @@ class PymodbusWire:
             self.lost = self.lost or "connection closed by the other side"
             self._fail(LinkError(self.lost))
 
-    def distrust(self) -> None:
+    async def settle(self) -> None:
         """What a serial device still answers to a request of before is waited out, within reason."""
         if self._drains:
-            self._doubtful_s = self._strange_s
             self._given_up_ns = time.monotonic_ns()
+            with suppress(GarbledError):  # never silent: each request will say so
+                await self._silence(self._strange_s, self._given_up_ns)
 
     def close(self) -> None:
         """Close the link; the request in flight fails."""
@@ -166,15 +168,16 @@ class PymodbusWire:
         client = self._client
         if client is None or self.lost:
             raise LinkError(self.lost or "not open")
-        await self._silence(request)
+        since_ns = self._given_up_ns if self._doubtful_s else 0
+        await self._silence(self._doubtful_s or max(self._timing.silence_s, request.pause_s), since_ns)
         if self.lost:
             raise LinkError(self.lost)
         started_ns = time.monotonic_ns()
         wire_s = self._timing.wire_s(len(request.pdu) + 3, answer_size(request.pdu) + 3)
         self._request, self._first_ns = request, 0
-        # Until the answer is here, nobody knows whether one is still to come.
-        self._doubtful_s = max(request.timeout_s, 10 * self._timing.silence_s) if self._drains else 0.0
-        self._given_up.add(shape(request))
+        if self._drains:  # until the answer is here, nobody knows whether one is still to come
+            self._doubtful_s = max(request.timeout_s, 10 * self._timing.silence_s)
+            self._given_up.add(shape(request))
         timer = asyncio.get_running_loop().call_later(
             wire_s + request.timeout_s, self._fail, NoAnswerError("no answer")
         )
@@ -189,18 +192,18 @@ class PymodbusWire:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise asyncio.CancelledError  # wait_for of Python 3.11 swallows it when the answer comes together with it
-        self._doubtful_s = 0.0
-        self._given_up.clear()
+        if self._drains:
+            self._doubtful_s = 0.0
+            self._given_up.clear()
         sent_ns = self._sent_ns + int(self._timing.wire_s(len(request.pdu) + 3, 0) * 1e9)
         return Answer(_pdu(answer), (sent_ns + self._first_ns) // 2, (self._last_ns - started_ns) / 1e9)
 
-    async def _silence(self, request: Request) -> None:
-        """Wait until the line was silent for long enough; GarbledError where it never is."""
-        wanted_s = self._doubtful_s or max(self._timing.silence_s, request.pause_s)
+    async def _silence(self, wanted_s: float, since_ns: int) -> None:
+        """Wait until the line was silent for that long, from an instant on; GarbledError where it never is."""
         begun_ns = time.monotonic_ns()
         while not self.lost:
             now_ns = time.monotonic_ns()
-            silent_s = (now_ns - max(self._last_ns, self._given_up_ns if self._doubtful_s else 0)) / 1e9
+            silent_s = (now_ns - max(self._last_ns, since_ns)) / 1e9
             if silent_s >= wanted_s:
                 return
             if now_ns - begun_ns > 1e9 * max(_BABBLE_S, 4 * wanted_s):

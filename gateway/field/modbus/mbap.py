@@ -168,8 +168,8 @@ class PipelinedWire(asyncio.Protocol):
             if not pending.future.done():
                 pending.future.set_exception(error)
 
-    def distrust(self) -> None:
-        """Nothing to fear: a server answers on the connection it was asked on."""
+    async def settle(self) -> None:
+        """Nothing to wait for: a server answers on the connection it was asked on."""
 
     def close(self) -> None:
         """Close at once; requests in flight fail."""

@@ -31,8 +31,7 @@ class Session:
     @asynccontextmanager
     async def link(self) -> AsyncIterator[None]:
         """The open link; LinkError where it can't be had."""
-        await self._open()
-        self._distrust()
+        await self._open(settled=True)
         self._answered = time.monotonic()
         try:
             yield
@@ -67,8 +66,7 @@ class Session:
         if not self._worked:
             raise error
         self._worked = False
-        await self._open()
-        self._distrust()
+        await self._open(settled=True)
 
     def answered(self) -> None:
         """Somebody on the link answered."""
@@ -82,14 +80,12 @@ class Session:
             await self.recover()
             self._answered = time.monotonic()
 
-    async def _open(self) -> None:
+    async def _open(self, *, settled: bool = False) -> None:
+        """`settled`: a request of before may still be answered on the new wire, which is waited for."""
         self._close()
         self._wire = await self._opener()
-
-    def _distrust(self) -> None:
-        """A request of before may still be answered on the new wire."""
-        if self._wire is not None:
-            self._wire.distrust()
+        if settled:
+            await self._wire.settle()
 
     def _close(self) -> None:
         wire, self._wire = self._wire, None

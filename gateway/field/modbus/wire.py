@@ -43,8 +43,8 @@ class Wire(Protocol):
         Only a link made for it carries the next request before the answer to the last one.
         """
 
-    def distrust(self) -> None:
-        """A request sent before this link was opened may still be answered on it."""
+    async def settle(self) -> None:
+        """Let pass what may still be answered to requests sent before this link was opened."""
 
     def close(self) -> None:
         """Close the link at once; requests in flight fail with LinkError."""

@@ -160,7 +160,7 @@ class Closing:
     def start(self, request: Request) -> Any:
         raise AssertionError
 
-    def distrust(self) -> None:
+    async def settle(self) -> None:
         """Nothing is ever sent."""
 
     def close(self) -> None:
