@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from gateway.errors import LinkError
 from gateway.field.contract import BusPlan
 from gateway.field.modbus import pdu
-from gateway.field.modbus.client import open_rtu_tcp, open_serial, open_tcp
+from gateway.field.modbus.client import open_rtu_tcp, open_serial
 from gateway.field.modbus.device import Device, places
+from gateway.field.modbus.mbap import open_tcp
 from gateway.field.modbus.plan import Block
 from gateway.field.modbus.settings import ModbusRtu, ModbusRtuTcp
 from gateway.field.modbus.wire import NoAnswerError, Wire
@@ -22,6 +23,7 @@ from gateway.tools.scan_link import Silent
 async def probe_modbus(plan: BusPlan) -> list[Probed]:
     """Every tag of the connection. LinkError where the link can't be opened or breaks."""
     settings = plan.connection
+    wire: Wire
     if isinstance(settings, ModbusRtu):
         wire = await open_serial(settings, Silent())
     else:

@@ -12,7 +12,8 @@ from functools import partial
 from typing import Any, Final
 
 from gateway.errors import LinkError
-from gateway.field.modbus.client import open_rtu_tcp, open_serial, open_tcp
+from gateway.field.modbus.client import open_rtu_tcp, open_serial
+from gateway.field.modbus.mbap import open_tcp
 from gateway.field.modbus.session import Session
 from gateway.field.modbus.settings import ModbusRtu, ModbusRtuTcp, ModbusTcp
 from gateway.field.modbus.wire import NoAnswerError, Wire

@@ -26,9 +26,8 @@ import numpy as np
 from gateway.field.contract import BusPlan, FieldContext, Loss
 from gateway.field.health import Health
 from gateway.field.modbus import MODBUS_TCP, pdu
-from gateway.field.modbus.client import open_tcp
 from gateway.field.modbus.device import Device, places
-from gateway.field.modbus.mbap import open_pipelined
+from gateway.field.modbus.mbap import open_tcp
 from gateway.field.modbus.session import Session
 from gateway.field.modbus.source import ModbusSource
 from gateway.field.modbus.station import ModbusStation
@@ -116,9 +115,8 @@ def plan(port: int, devices: int, every: float, in_flight: int) -> BusPlan:
 
 
 async def opened(port: int, in_flight: int) -> Wire:
-    """A link of the kind the depth needs."""
-    settings: Any = plan(port, 1, 1.0, in_flight).connection
-    return await (open_pipelined if in_flight > 1 else open_tcp)(settings, Silent())
+    """A link to the server."""
+    return await open_tcp(plan(port, 1, 1.0, in_flight).connection, Silent())
 
 
 async def requests(port: int, in_flight: int, count: int) -> dict[str, float]:
@@ -253,8 +251,7 @@ def measured(count: int, seconds: float) -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder, peer(Path(folder)) as (program, port):
         rows["libmodbus in C, 1 in flight"] = quietest(lambda: in_c(program, port, count))
         for depth in (1, 4, 8, 16):
-            name = "pymodbus" if depth == 1 else "pipelined"
-            rows[f"{name}, {depth} in flight"] = quietest(partial(run, requests, port, depth, count))
+            rows[f"bare requests, {depth} in flight"] = quietest(partial(run, requests, port, depth, count))
         for depth in (1, 8, 16):
             rows[f"whole polls, {depth} in flight"] = quietest(partial(run, polls, port, depth, count))
         rows["10,000 registers each second"] = asyncio.run(grid(port, seconds))

@@ -1,4 +1,4 @@
-"""Modbus through pymodbus, on TCP, serial lines and RTU over TCP. The only module that imports pymodbus.
+"""Modbus RTU through pymodbus, on serial lines and over TCP. The only module that imports pymodbus.
 
 pymodbus builds and sends the requests, checks and takes the answers apart and owns the transport. It is kept without
 a will of its own: no retries, no reconnecting, no timer; what it would let through (late answers, foreign frames,
@@ -25,10 +25,10 @@ from serial import Serial
 
 from gateway.errors import LinkError
 from gateway.field.modbus.frames import READS
-from gateway.field.modbus.framing import Found, Framing, Late, MbapFraming, RtuFraming, Shape, differing, shape
+from gateway.field.modbus.framing import Found, Late, RtuFraming, Shape, differing, shape
 from gateway.field.modbus.pdu import GarbledError, answer_size
-from gateway.field.modbus.settings import ModbusRtu, ModbusRtuTcp, ModbusTcp
-from gateway.field.modbus.timing import NO_LINE, LineTiming
+from gateway.field.modbus.settings import ModbusRtu, ModbusRtuTcp
+from gateway.field.modbus.timing import LineTiming
 from gateway.field.modbus.wire import Answer, Listener, NoAnswerError, Request
 from gateway.field.serialport import SerialLine, open_port
 from gateway.field.sockets import describe, tune
@@ -97,13 +97,10 @@ def _pdu(answer: Any) -> bytes:
 class PymodbusWire:
     """One open pymodbus client; one request at a time."""
 
-    def __init__(
-        self, framing: Framing, timing: LineTiming, listener: Listener, timeout_s: float, *, drains: bool
-    ) -> None:
+    def __init__(self, framing: RtuFraming, timing: LineTiming, listener: Listener, timeout_s: float) -> None:
         self._framing = framing
         self._timing = timing
         self._listener = listener
-        self._drains = drains  # late answers can't be told apart: wait them out
         self._strange_s = min(timeout_s, _STRANGE_S)
         self._client: Client | None = None
         self._request: Request | None = None
@@ -142,10 +139,9 @@ class PymodbusWire:
 
     async def settle(self) -> None:
         """What a serial device still answers to a request of before is waited out, within reason."""
-        if self._drains:
-            self._given_up_ns = time.monotonic_ns()
-            with suppress(GarbledError):  # never silent: each request will say so
-                await self._silence(self._strange_s, self._given_up_ns)
+        self._given_up_ns = time.monotonic_ns()
+        with suppress(GarbledError):  # never silent: each request will say so
+            await self._silence(self._strange_s, self._given_up_ns)
 
     def close(self) -> None:
         """Close the link; the request in flight fails."""
@@ -160,7 +156,7 @@ class PymodbusWire:
         Silence proves little of a device that is slower than twice its timeout. So a read that looks like one given
         up is asked only after another one, of a length that can't be confused with any of them, was answered.
         """
-        if self._drains and request.pdu[0] in READS and shape(request) in self._given_up:
+        if request.pdu[0] in READS and shape(request) in self._given_up:
             await self._exchange(differing(request, self._given_up))
         return await self._exchange(request)
 
@@ -175,9 +171,9 @@ class PymodbusWire:
         started_ns = time.monotonic_ns()
         wire_s = self._timing.wire_s(len(request.pdu) + 3, answer_size(request.pdu) + 3)
         self._request, self._first_ns = request, 0
-        if self._drains:  # until the answer is here, nobody knows whether one is still to come
-            self._doubtful_s = max(request.timeout_s, 10 * self._timing.silence_s)
-            self._given_up.add(shape(request))
+        # Until the answer is here, nobody knows whether one is still to come.
+        self._doubtful_s = max(request.timeout_s, 10 * self._timing.silence_s)
+        self._given_up.add(shape(request))
         timer = asyncio.get_running_loop().call_later(
             wire_s + request.timeout_s, self._fail, NoAnswerError("no answer")
         )
@@ -192,9 +188,8 @@ class PymodbusWire:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise asyncio.CancelledError  # wait_for of Python 3.11 swallows it when the answer comes together with it
-        if self._drains:
-            self._doubtful_s = 0.0
-            self._given_up.clear()
+        self._doubtful_s = 0.0
+        self._given_up.clear()
         sent_ns = self._sent_ns + int(self._timing.wire_s(len(request.pdu) + 3, 0) * 1e9)
         return Answer(_pdu(answer), (sent_ns + self._first_ns) // 2, (self._last_ns - started_ns) / 1e9)
 
@@ -254,23 +249,12 @@ class PymodbusWire:
             waiting.set_exception(error)
 
 
-async def open_tcp(settings: ModbusTcp, listener: Listener) -> PymodbusWire:
-    """Modbus TCP."""
-    return await _open_network(settings, listener, FramerType.SOCKET)
-
-
 async def open_rtu_tcp(settings: ModbusRtuTcp, listener: Listener) -> PymodbusWire:
     """RTU frames over TCP."""
-    return await _open_network(settings, listener, FramerType.RTU)
-
-
-async def _open_network(settings: ModbusTcp | ModbusRtuTcp, listener: Listener, framer: FramerType) -> PymodbusWire:
-    rtu = framer is FramerType.RTU
-    framing, timing = (RtuFraming(), _CONVERTER) if rtu else (MbapFraming(), NO_LINE)
-    wire = PymodbusWire(framing, timing, listener, settings.timeout, drains=rtu)
+    wire = PymodbusWire(RtuFraming(), _CONVERTER, listener, settings.timeout)
     client = AsyncModbusTcpClient(
         settings.host,
-        framer=framer,
+        framer=FramerType.RTU,
         port=settings.port,
         timeout=settings.timeout,
         retries=0,
@@ -308,7 +292,7 @@ class _PortTransport(SerialTransport):
 
 async def open_serial(settings: ModbusRtu, listener: Listener) -> PymodbusWire:
     """A serial line."""
-    wire = PymodbusWire(RtuFraming(), settings.timing(), listener, settings.timeout, drains=True)
+    wire = PymodbusWire(RtuFraming(), settings.timing(), listener, settings.timeout)
     client = AsyncModbusSerialClient(
         settings.port, retries=0, reconnect_delay=0, trace_packet=wire.traffic, trace_connect=wire.connected
     )

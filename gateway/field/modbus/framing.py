@@ -1,4 +1,4 @@
-"""Which bytes of a link are the answer to the request in flight: one state machine per frame format. Pure.
+"""Which bytes of a serial line are the answer to the request in flight. Pure.
 
     sent(frame) ... received(bytes) -> Found | None ... done()
 
@@ -8,10 +8,10 @@ Everything else that comes is told apart: late answers, frames of others, noise.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
-from gateway.field.modbus.frames import READS, RtuExpectation, echo_size, find_rtu, mbap_frame, mbap_frames, rtu_frame
-from gateway.field.modbus.pdu import GarbledError, answer_size, check_shape, read
+from gateway.field.modbus.frames import READS, RtuExpectation, echo_size, find_rtu, rtu_frame
+from gateway.field.modbus.pdu import GarbledError, answer_size, read
 from gateway.field.modbus.wire import Request
 
 MOST_NOISE: Final = 1024  # bytes kept of a line that babbles
@@ -48,61 +48,6 @@ def differing(request: Request, taken: Collection[Shape]) -> Request:
     step = 8 if function <= 2 else 1  # bits come in whole bytes
     others = (request._replace(pdu=read(function, start, 1 + step * more)) for more in range(len(taken) + 1))
     return next(other for other in others if shape(other) not in taken)
-
-
-class Framing(Protocol):
-    """The state of one link."""
-
-    def sent(self, unit: int, pdu: bytes, frame: bytes) -> None:
-        """A request went out; from now on its answer is awaited."""
-
-    def received(self, data: bytes) -> Found | Late | None:
-        """Take bytes in. GarbledError where they can't be what was asked for."""
-
-    def give_up(self) -> None:
-        """The answer isn't awaited any longer; what still comes of it is late."""
-
-
-class MbapFraming:
-    """TCP: the transaction number tells late answers from the awaited one."""
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._unit = 0
-        self._request = b""
-        self._transaction: int | None = None
-        self._waiting = False
-
-    def sent(self, unit: int, pdu: bytes, frame: bytes) -> None:
-        """Take the transaction number from the frame."""
-        self._unit, self._request = unit, pdu
-        self._transaction, self._waiting = int.from_bytes(frame[:2], "big"), True
-
-    def give_up(self) -> None:
-        """The answer will be passed over by its number."""
-        self._waiting = False
-
-    def received(self, data: bytes) -> Found | Late | None:
-        """The awaited answer, the last late one, or nothing whole yet."""
-        self._buffer += data
-        outcome: Found | Late | None = None
-        for frame in mbap_frames(self._buffer):
-            whole = mbap_frame(*frame)
-            if self._waiting and frame.transaction == self._transaction:
-                self._waiting = False
-                if frame.unit != self._unit:
-                    raise GarbledError(f"unit {frame.unit} answered for unit {self._unit}")
-                check_shape(self._request, frame.pdu)
-                outcome = Found(whole)
-            elif frame.transaction == 0 or self._transaction is None or _newer(frame.transaction, self._transaction):
-                raise GarbledError(f"transaction {frame.transaction} was never asked")
-            elif outcome is None:
-                outcome = Late(whole)
-        return outcome
-
-
-def _newer(transaction: int, than: int) -> bool:
-    return 0 < (transaction - than) & 0xFFFF < 0x8000
 
 
 class RtuFraming:

@@ -26,7 +26,6 @@ class Session:
         self._wire: Wire | None = None
         self._worked = False  # somebody answered since the link was last opened because it was gone
         self._answered = 0.0
-        self._outdated = False
 
     @asynccontextmanager
     async def link(self) -> AsyncIterator[None]:
@@ -49,17 +48,11 @@ class Session:
         if self._reopens:
             await self._open()
 
-    def outdate(self) -> None:
-        """Another kind of connection is wanted from the next request on (a reload)."""
-        self._outdated = True
-
     async def ready(self) -> None:
-        """To be awaited before requests: opens a link anew that ended meanwhile or is outdated; LinkError."""
-        ended = self._worked and self._wire is not None and bool(self._wire.lost)
-        if self._outdated or ended:
-            self._outdated = False
+        """To be awaited before requests: opens a link anew that ended meanwhile; LinkError where that fails."""
+        if self._worked and self._wire is not None and self._wire.lost:
+            self._worked = False
             await self._open()
-            self._worked = self._worked and not ended
 
     async def again(self, error: LinkError) -> None:
         """After a link was lost in a request that may be repeated: opens it once more, or passes the error on."""

@@ -12,7 +12,7 @@ from gateway.errors import WriteError
 from gateway.field.bus import Bus
 from gateway.field.contract import BusPlan, FieldContext
 from gateway.field.modbus.device import Device, places
-from gateway.field.modbus.mbap import open_pipelined
+from gateway.field.modbus.mbap import open_tcp
 from gateway.field.modbus.memory import Memory
 from gateway.field.modbus.session import Session
 from gateway.field.modbus.settings import ModbusConnection, ModbusRtu, ModbusTcp
@@ -48,15 +48,13 @@ class ModbusSource:
 
     async def _open(self) -> Wire:
         settings: ModbusConnection = self._plan.connection
-        # Imported where a bus is opened: a gateway without Modbus doesn't pay for pymodbus.
+        if isinstance(settings, ModbusTcp):
+            return await open_tcp(settings, self._traffic)
+        # Imported where a bus is opened: a gateway without serial lines doesn't pay for pymodbus.
         from gateway.field.modbus import client  # noqa: PLC0415
 
         if isinstance(settings, ModbusRtu):
             return await client.open_serial(settings, self._traffic)
-        if isinstance(settings, ModbusTcp):
-            if _pipelines(settings):
-                return await open_pipelined(settings, self._traffic)
-            return await client.open_tcp(settings, self._traffic)
         return await client.open_rtu_tcp(settings, self._traffic)
 
     def _build(self, plan: BusPlan, old: Mapping[str, ModbusStation]) -> dict[str, ModbusStation]:
@@ -90,8 +88,6 @@ class ModbusSource:
 
     def reconfigure(self, plan: BusPlan) -> None:
         """Take over a new plan; unchanged devices go on as they are."""
-        if _pipelines(plan.connection) != _pipelines(self._plan.connection):
-            self._session.outdate()
         self._stations = self._build(plan, self._stations)
         self._plan = self._traffic.plan = plan
         self._writers = {}
@@ -100,10 +96,6 @@ class ModbusSource:
     def trace(self, device: str, sink: Callable[[str], None] | None) -> None:
         """Send a line per frame of one device to `sink`; None switches it off."""
         self._traffic.watch(device, sink)
-
-
-def _pipelines(settings: ModbusConnection) -> bool:
-    return any(device.in_flight > 1 for device in settings.devices.values())
 
 
 def _same(old: Station, new: Station) -> bool:

@@ -38,9 +38,6 @@ class LineTiming:
         return int((13 * self.character_s + 2 * self.silence_s) / (2 * self.character_s))
 
 
-NO_LINE = LineTiming(0.0, 0.0)  # a network: nothing to wait for
-
-
 def poll_s(blocks: Iterable[Block], timing: LineTiming, pause_s: float) -> float:
     """Seconds the reads of one poll keep the line busy, without the device's own time to answer."""
     return sum(timing.exchange_s(FRAME_BYTES + block.payload_bytes, pause_s) for block in blocks)

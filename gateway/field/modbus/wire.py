@@ -40,7 +40,7 @@ class Wire(Protocol):
         """Send a request; await the result for its answer.
 
         NoAnswerError after the timeout, GarbledError where something else came, LinkError when the link is gone.
-        Only a link made for it carries the next request before the answer to the last one.
+        Only TCP carries the next request before the answer to the last one.
         """
 
     async def settle(self) -> None:

@@ -91,5 +91,5 @@ async def test_a_reload_may_change_how_many_requests_are_in_flight(tmp_path: Pat
         rig.source.reconfigure(rig.planned(one(5, 50, max_in_flight=4), 0.05))
         known = len(rig.port.values("plc.r50"))
         await rig.port.wait(lambda: len(rig.port.values("plc.r50")) >= known + 5)
-    assert rig.link.connections == 2  # type: ignore[union-attr]
+    assert rig.link.connections == 1  # type: ignore[union-attr]
     assert rig.port.qualities("plc.r50") == {Quality.GOOD}

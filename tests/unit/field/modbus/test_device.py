@@ -19,7 +19,7 @@ from gateway.field.modbus.pdu import DeviceError
 from gateway.field.modbus.plan import Block, Span
 from gateway.field.modbus.session import Session
 from gateway.field.modbus.settings import ModbusTcp
-from gateway.field.modbus.timing import NO_LINE
+from gateway.field.modbus.timing import LineTiming
 from gateway.field.modbus.wire import Answer, Request
 from gateway.readings import Quality
 from tests.fakes.port import plan_of
@@ -205,7 +205,7 @@ def test_a_read_that_looks_like_any_given_up_is_asked_behind_one_that_does_not()
             return Answer(b"", 0, 0.0)
 
     async def main() -> None:
-        wire = Recorded(RtuFraming(), NO_LINE, SimpleNamespace(), 1.0, drains=True)
+        wire = Recorded(RtuFraming(), LineTiming(0.0, 0.0), SimpleNamespace(), 1.0)
         wire._given_up = {shape(one), shape(two), shape(write)}
         await wire.start(three)
         await wire.start(write)

@@ -18,7 +18,7 @@ from gateway.field.modbus.frames import (
     mbap_frames,
     rtu_frame,
 )
-from gateway.field.modbus.framing import MOST_NOISE, Found, Framing, Late, MbapFraming, RtuFraming
+from gateway.field.modbus.framing import MOST_NOISE, Found, Late, RtuFraming
 from gateway.field.modbus.pdu import DeviceError, GarbledError
 
 REQUEST = pdu.read(3, 100, 2)
@@ -87,47 +87,12 @@ def test_another_answer_of_the_asked_unit_is_garbled(frame: bytes) -> None:
         find_rtu(frame, EXPECTED)
 
 
-def fed(framing: Framing, *data: bytes) -> Found | Late | None:
+def fed(framing: RtuFraming, *data: bytes) -> Found | Late | None:
     """The last outcome."""
     outcome: Found | Late | None = None
     for each in data:
         outcome = framing.received(each)
     return outcome
-
-
-def test_tcp_late_answers_are_told_apart_by_number() -> None:
-    framing = MbapFraming()
-    framing.sent(1, REQUEST, mbap_frame(1, 1, REQUEST))
-    framing.give_up()
-    framing.sent(1, REQUEST, mbap_frame(2, 1, REQUEST))
-    assert fed(framing, mbap_frame(1, 1, ANSWER)) == Late(mbap_frame(1, 1, ANSWER))
-    assert fed(framing, mbap_frame(2, 1, ANSWER)) == Found(mbap_frame(2, 1, ANSWER))
-
-
-def test_tcp_late_and_right_answer_in_one_chunk() -> None:
-    framing = MbapFraming()
-    framing.sent(1, REQUEST, mbap_frame(65000, 1, REQUEST))
-    framing.give_up()
-    framing.sent(1, REQUEST, mbap_frame(1, 1, REQUEST))
-    assert fed(framing, mbap_frame(65000, 1, ANSWER) + mbap_frame(1, 1, ANSWER)) == Found(mbap_frame(1, 1, ANSWER))
-
-
-@pytest.mark.parametrize(
-    "frame",
-    [
-        mbap_frame(0, 1, ANSWER),
-        mbap_frame(3, 1, ANSWER),
-        mbap_frame(2, 7, ANSWER),
-        mbap_frame(2, 1, b"\4\4\1\2\3\4"),
-        mbap_frame(2, 1, b"\3\2\1\2"),
-        mbap_frame(2, 1, b"\x83"),
-    ],
-)
-def test_tcp_answers_nobody_asked_for_are_garbled(frame: bytes) -> None:
-    framing = MbapFraming()
-    framing.sent(1, REQUEST, mbap_frame(2, 1, REQUEST))
-    with pytest.raises(GarbledError):
-        framing.received(frame)
 
 
 def test_rtu_late_answers_are_recognised_while_nothing_is_awaited() -> None:
@@ -140,12 +105,10 @@ def test_rtu_late_answers_are_recognised_while_nothing_is_awaited() -> None:
     assert framing.received(frame) is None
 
 
-@given(st.lists(st.binary(max_size=400), max_size=20), st.booleans(), st.booleans())
-def test_foreign_bytes_never_raise_anything_else_and_never_pile_up(
-    chunks: list[bytes], waiting: bool, tcp: bool
-) -> None:
-    framing: MbapFraming | RtuFraming = MbapFraming() if tcp else RtuFraming()
-    framing.sent(1, REQUEST, mbap_frame(5, 1, REQUEST) if tcp else rtu_frame(1, REQUEST))
+@given(st.lists(st.binary(max_size=400), max_size=20), st.booleans())
+def test_foreign_bytes_never_raise_anything_else_and_never_pile_up(chunks: list[bytes], waiting: bool) -> None:
+    framing = RtuFraming()
+    framing.sent(1, REQUEST, rtu_frame(1, REQUEST))
     if not waiting:
         framing.give_up()
     for chunk in chunks:
