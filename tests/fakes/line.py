@@ -81,6 +81,11 @@ class TcpInstrument:
         for writer in self._writers:
             writer.write(data)
 
+    async def drain(self) -> None:
+        """Until the kernel has taken nearly all that was said."""
+        for writer in self._writers:
+            await writer.drain()
+
     def hang_up(self) -> None:
         """Close every connection, keep listening."""
         for writer in self._writers:

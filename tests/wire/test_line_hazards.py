@@ -16,11 +16,14 @@ from gateway.errors import LinkError
 from gateway.field.contract import Source
 from gateway.field.line import LINE
 from gateway.field.line.decode import sealed
+from gateway.field.line.framer import Framer
 from gateway.field.line.settings import LineConnection
+from gateway.field.line.source import LineSource
 from gateway.field.serialport import SerialLine, open_port, why
 from gateway.readings import Quality
 from tests.fakes.line import PtyInstrument, TcpInstrument
 from tests.fakes.port import RecordingPort, context_of, plan_of, settings_of
+from tests.fakes.waiting import until
 
 WEIGHT = {"pattern": r"(?P<weight>[+-]\d+\.\d+)kg", "tags": {"weight": {"field": "weight"}}}
 
@@ -61,6 +64,12 @@ def place(scale: PtyInstrument | TcpInstrument) -> dict[str, Any]:
     return {"port": scale.port} if isinstance(scale, PtyInstrument) else {"tcp": scale.endpoint}
 
 
+def framer_of(source: Source) -> Framer:
+    """Where the bytes of a line wait for its end."""
+    assert isinstance(source, LineSource)
+    return source._framer
+
+
 async def heard(port: RecordingPort, scale: PtyInstrument | TcpInstrument, line: bytes, value: float) -> None:
     """Say a line until it is heard: the link may still be opening."""
 
@@ -74,11 +83,12 @@ async def heard(port: RecordingPort, scale: PtyInstrument | TcpInstrument, line:
 
 
 async def test_lines_cut_anywhere_are_put_together(scale: PtyInstrument | TcpInstrument) -> None:
-    async with running(**place(scale)) as (_, port):
+    async with running(**place(scale)) as (source, port):
         await heard(port, scale, b"rest\r\n+0.01kg\r\n", 0.01)
-        for byte in b"+2.50kg\r\n":
+        line = b"+2.50kg\r\n"
+        for count, byte in enumerate(line, 1):
+            await until(lambda count=count: len(framer_of(source)._buffer) == count - 1)  # type: ignore[misc]
             scale.say(bytes((byte,)))
-            await asyncio.sleep(0.005)
         await port.wait(lambda: port.values("scale.weight")[-1] == 2.5)
 
 
@@ -100,8 +110,7 @@ async def test_a_flood_without_end_neither_grows_memory_nor_stops_the_next_line(
             tracemalloc.start()
             for _ in range(200):
                 scale.say(b"x" * 50_000)
-                await asyncio.sleep(0)
-            await asyncio.sleep(0.2)
+                await scale.drain()
             scale.say(b"\r\n+7.25kg\r\n")
             await port.wait(lambda: 7.25 in port.values("scale.weight"))
             held, _ = tracemalloc.get_traced_memory()

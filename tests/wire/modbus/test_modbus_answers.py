@@ -127,7 +127,7 @@ async def test_a_line_that_is_never_silent_stalls_nothing(tmp_path: Path) -> Non
     async def babble() -> None:
         while True:
             rig.link._send(b"\x7e\x81")  # type: ignore[union-attr]
-            await asyncio.sleep(0.0005)
+            await asyncio.sleep(0.0005)  # the babble itself: the line is never silent for longer
 
     async with rig.running(one(), 0.2):
         await rig.port.wait(lambda: rig.port.values("plc.r5") != [])
