@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 from types import TracebackType
 from typing import Self
 
@@ -18,6 +19,7 @@ class CountingPlc:
 
     def __init__(self) -> None:
         self.reads = 0
+        self.times_ns: list[int] = []  # UTC of each of them
         self.port = 0
         self.written: dict[int, int] = {}
         self.functions: set[int] = set()  # that were ever asked for
@@ -57,6 +59,7 @@ class CountingPlc:
         if function == 3:
             if address == 0:
                 self.reads += 1
+                self.times_ns.append(time.time_ns())
             words = [*struct.unpack(">HH", struct.pack(">I", self.reads)), *range(2, 200)]
             for place, value in self.written.items():
                 words[place] = value

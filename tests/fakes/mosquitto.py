@@ -121,6 +121,7 @@ class Received:
     qos: int = 0
     expiry_s: int | None = None
     content_type: str = ""
+    at_ns: int = 0  # UTC when it came
 
 
 @dataclass
@@ -172,6 +173,7 @@ class Collector:
                 message.qos,
                 getattr(properties, "MessageExpiryInterval", None),
                 getattr(properties, "ContentType", ""),
+                time.time_ns(),
             )
         )
 
