@@ -58,7 +58,8 @@ class Committer:
         stock = self._stock
         self._ledger = opening.ledger
         stock.ledger.load(opening.ledger if first else opening.news, stock.everybody)
-        stock.counters.lost["spool_corrupt"] += opening.lost
+        if opening.lost:
+            stock.counters.lost["spool_corrupt"] += opening.lost
         for name, rows in opening.left.items():
             log.warning("spool: upstream %s left: %d readings it had not acknowledged go", name, rows)
         if opening.damage:

@@ -78,7 +78,7 @@ class UpstreamDelivery:
         self._cursors: list[_Cursor] = []
         self._fresh = asyncio.Event()
         self._paced_until = 0.0
-        self._kept: set[int] = set()  # blocks of a later release that were passed over: no backlog of this one
+        self._recounted: set[int] = set()
 
     @property
     def oldest_ns(self) -> int:
@@ -155,7 +155,7 @@ class UpstreamDelivery:
 
     def reopened(self) -> None:
         """The file was opened, maybe another one: `backlog` counts all that stands in it."""
-        self._kept.clear()
+        self._recounted.clear()
         self.look_again()
 
     def purge(self, seqs: Iterable[int]) -> None:
@@ -180,11 +180,9 @@ class UpstreamDelivery:
             while cursor.ahead:
                 stored = cursor.ahead.popleft()
                 cursor.after = stored.seq
+                self._count(stored)
                 if stored.block is not None and self._wanted(stored.seq):
                     return stored.seq, stored.block
-                if stored.newer and stored.seq not in self._kept:
-                    self._kept.add(stored.seq)
-                    self.backlog -= stored.rows
             last = min(shelf.stored, cursor.last)
             if cursor.after >= last:
                 return self._from_front(cursor)
@@ -197,6 +195,13 @@ class UpstreamDelivery:
             cursor.ahead.extend(found)
             if not found:
                 cursor.after = last
+
+    def _count(self, stored: Stored) -> None:
+        """Where the file counts a block otherwise than it is: one of a later release, or a flipped bit."""
+        rows = 0 if stored.newer else stored.rows if stored.block is None else len(stored.block.readings)
+        if rows != stored.rows and stored.seq not in self._recounted:
+            self._recounted.add(stored.seq)
+            self.backlog += rows - stored.rows
 
     def _from_front(self, cursor: _Cursor) -> tuple[int, Block] | None:
         front, newest = self._shelf.front, min(self._shelf.newest, cursor.last)

@@ -51,10 +51,11 @@ def open_store(store: Store, opener: Opener, damage: str = "") -> Opening:
             return _begin(store, opener, None)
         except DamagedError as error:
             damage = str(error)
-    return _begin(store, opener, recover(store, damage, opener.upstreams, opener.now_ns))
+    return _begin(store, opener, recover(store, damage, opener))
 
 
 def _begin(store: Store, opener: Opener, damage: Damage | None) -> Opening:
+    store.mend(opener.table)
     ledger = Ledger()
     ledger.load(store.recall(LEDGER) or b"", opener.upstreams)
     if opener.alive_ns is None:

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.errors import CodecError, SpoolError
+from gateway.readings import TagTable
 from gateway.spool import record
 from gateway.spool.database import FAILURES, readable, translated
 from gateway.spool.losses import NO_TAG, Ledger
-from gateway.spool.schema import LEDGER, Changes, Opening
+from gateway.spool.schema import LEDGER, Changes, Opener, Opening
 from gateway.spool.store import Store
 
 _FINE_STEPS: Final = 256  # numbers tried one by one behind an unreadable one, before the steps double
@@ -46,8 +47,9 @@ class _Saved:
     from_ns: int = 0  # reading time of the oldest block that was saved, 0 where there was none
 
 
-def recover(store: Store, reason: str, upstreams: frozenset[str], now_ns: int) -> Damage:
+def recover(store: Store, reason: str, opener: Opener) -> Damage:
     """Move what can be read into a new file, set the old one aside. SpoolError where the disk doesn't let us."""
+    upstreams, now_ns = opener.upstreams, opener.now_ns
     with suppress(SpoolError):
         store.close()
     fresh = Store(_fresh(store.path), store.ballast)
@@ -55,7 +57,7 @@ def recover(store: Store, reason: str, upstreams: frozenset[str], now_ns: int) -
         _clear(fresh.path)
     with closing(fresh):
         fresh.connect()
-        saved, news, ledger = _move(store.path, fresh), Ledger(), Ledger()
+        saved, news, ledger = _move(store.path, fresh, opener.table), Ledger(), Ledger()
         if saved.lost != 0:
             tags, since = {NO_TAG: saved.lost} if saved.lost else {}, saved.from_ns or now_ns
             news.add("spool_corrupt", upstreams, tags, since, now_ns, unknown=saved.lost is None)
@@ -109,17 +111,19 @@ def set_aside(path: Path, word: str) -> Path:
     return aside
 
 
-def _move(old_file: Path, store: Store) -> _Saved:
+def _move(old_file: Path, store: Store, table: TagTable) -> _Saved:
     try:
         old = sqlite3.connect(old_file, isolation_level=None)
         old.text_factory = readable
     except FAILURES:
         return _Saved()
     with closing(old):
+        with store.transaction():
+            known = [_copy(old, store.db, name) for name in ("upstream", "dictionary", "context", "kept")]
+        store.mend(table)
+        store.reload()
         with translated():
             store.db.execute("BEGIN IMMEDIATE")
-        known = [_copy(old, store.db, table) for table in ("upstream", "dictionary", "context", "kept")]
-        store.reload()
         read, from_ns = 0, 0
         for row in _blocks(old):
             if _whole(store, row):

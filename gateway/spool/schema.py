@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.block import Block
+from gateway.readings import TagTable
 
 VERSION: Final = 1
 ALIVE: Final = "spool.alive"  # kept: UTC ns up to which everything is acknowledged, stored or told as lost
@@ -93,6 +94,7 @@ class Opener:
 
     now_ns: int
     upstreams: frozenset[str]
+    table: TagTable  # in force: what the file says of it may be damaged
     alive_ns: int | None = None  # opened again: up to then everything is acknowledged, stored or told as lost
     forgotten: Sequence[tuple[str, int]] = ()  # upstreams that left, with the newest block at that time
 

@@ -73,7 +73,7 @@ class Store(Database):
         if key is None:
             return []
         query = (
-            f"SELECT {_COLUMNS} FROM delivery d JOIN block b ON b.seq = d.seq"  # noqa: S608  # constants only
+            "SELECT b.seq, d.rows, b.first_ns, b.level, b.context, b.data FROM delivery d JOIN block b ON b.seq = d.seq"
             " WHERE d.upstream = ? AND d.seq > ? AND d.seq <= ? ORDER BY d.seq LIMIT ?"
         )
         with translated():
@@ -252,12 +252,21 @@ class Store(Database):
             found = db.execute(
                 "SELECT id FROM context WHERE machine = ? AND dictionary = ?", (machine, digest)
             ).fetchone()
-            db.execute("INSERT OR IGNORE INTO dictionary VALUES(?, ?)", (digest, block.table.to_json()))
+            self._store_dictionary(block.table)
             if found is None:
                 insert = "INSERT INTO context(machine, dictionary) VALUES(?, ?) RETURNING id"
                 found = db.execute(insert, (machine, digest)).fetchone()
             key = self._contexts[machine, digest] = found[0]
         return key
+
+    def mend(self, table: TagTable) -> None:
+        """Store the dictionary in force in place of what the file holds: one flipped bit there costs all blocks."""
+        with self.transaction():
+            self._store_dictionary(table)
+        self._known.clear()
+
+    def _store_dictionary(self, table: TagTable) -> None:
+        self.db.execute("INSERT OR REPLACE INTO dictionary VALUES(?, ?)", (table.digest, table.to_json()))
 
     # size
 

@@ -39,8 +39,10 @@ class Writer:
     async def open(self) -> None:
         """Open the file, or open it again, and take over what stands in it. SpoolError."""
         stock = self._stock
-        alive_ns, forgotten = stock.saved_until_ns() if self._opened else None, tuple(self.committer.forgotten)
-        opening = await self._keeper.open(Opener(stock.clock.now_ns(), stock.everybody, alive_ns, forgotten))
+        alive_ns = stock.saved_until_ns() if self._opened else None
+        forgotten = tuple(self.committer.forgotten)
+        opener = Opener(stock.clock.now_ns(), stock.everybody, stock.segment.table, alive_ns, forgotten)
+        opening = await self._keeper.open(opener)
         self.committer.take_over(opening, first=not self._opened)
         self._opened = True
         self._stock.count(self._keeper.usage)

@@ -30,6 +30,7 @@ SLACK_NS = 100_000_000  # beside twice the longest turn of the loop and the long
 CHILD = """
 import asyncio, json, sys, time
 from pathlib import Path
+from gateway.codec.warm import warm
 from gateway.runtime.clock import Clock
 from tests.fakes.spool import make, readings
 from tests.fakes.spool_daemon import as_lines
@@ -58,6 +59,7 @@ async def main():
             number += 1
             await asyncio.sleep(0.002)
 
+warm()  # as the real one before it is ready
 asyncio.run(main())
 """
 

@@ -10,8 +10,9 @@ import pytest
 
 from gateway.spool import record, recovery
 from gateway.spool.database import Database
+from gateway.spool.schema import Opener
 from gateway.spool.store import Store
-from tests.fakes.spool import START_NS, crash, drain, events_of, make, readings, take, values_of
+from tests.fakes.spool import START_NS, TABLE, crash, drain, events_of, make, readings, take, values_of
 
 UPSTREAMS = ("plant", "cloud")
 
@@ -123,7 +124,7 @@ async def test_a_power_cut_in_the_recovery_loses_nothing_more(
         patch.setattr(place, name, cut(getattr(place, name)))
         store = Store(path)
         with pytest.raises(PowerCutError):
-            recovery.recover(store, "damaged", frozenset(UPSTREAMS), START_NS)
+            recovery.recover(store, "damaged", Opener(START_NS, frozenset(UPSTREAMS), TABLE))
     assert path.exists() == (step in {"moving", "swap", "connected"})
     async with make(path, UPSTREAMS) as spool:
         # Where the record is still there, somebody has to come across it.
