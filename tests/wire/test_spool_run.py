@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pytest
-
 from gateway.runtime.counters import SpoolCounters
 from gateway.spool import Spool
-from tests.fakes.spool import START_NS, drain, events_of, make, readings, take, values_of
+from tests.fakes.spool import START_NS, events_of, make, readings, take, values_of
 from tests.fakes.spool_daemon import survives_kills
 from tests.fakes.waiting import until
 
@@ -107,34 +102,3 @@ async def test_sigkill_costs_at_most_the_commit_interval(tmp_path: Path) -> None
     figures = await survives_kills(tmp_path / "s.db", 5)
     print(figures)
     assert figures["asked"] > 100
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="NOT RUN: a small file system of its own needs root to mount it")
-async def test_a_full_device_loses_nothing_that_memory_can_hold(tmp_path: Path) -> None:
-    place = tmp_path / "small"
-    place.mkdir()
-    mount = ("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place))
-    mounted = await asyncio.to_thread(subprocess.run, mount, check=False)
-    if mounted.returncode:
-        pytest.skip("NOT RUN: mounting a tmpfs is not allowed here")
-    try:
-        counters = SpoolCounters()
-        async with make(place / "s.db", counters=counters) as spool:
-            appended = 0
-            rng = np.random.default_rng(2)
-            for _ in range(160):
-                spool.append(readings(rng.random(3000).tolist()))
-                appended += 3000
-                await spool.commit()
-            assert "no space" in counters.error
-            plant = spool.delivery("plant")
-            found = await drain(plant, spool)
-            assert len(values_of(found)) == appended
-            await spool.commit()  # deleting needs space too: the ballast gives it
-            spool.append(readings([0.5]))
-            await spool.commit()
-            assert counters.error == ""
-            assert counters.blocks == 1
-            assert (place / "s.db.ballast").stat().st_size == 1 << 20
-    finally:
-        await asyncio.to_thread(subprocess.run, ("umount", str(place)), check=True)
