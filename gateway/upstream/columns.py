@@ -52,7 +52,7 @@ class ColumnsPayload:
     def messages(self, block: Block, limit: int) -> list[Message]:
         """The block's messages, device by device."""
         if block.events:
-            return event_messages(block, self._properties)
+            return event_messages(block, self._properties, self._select)
         view = self._views(block.table)
         readings = view.layout.sorted(view.layout.leaving(block.readings))
         found: list[Message] = []

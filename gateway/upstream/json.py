@@ -64,7 +64,7 @@ class JsonPayload:
     def messages(self, block: Block, limit: int) -> list[Message]:
         """The block's messages: device by device, rows in arrival order; single readings in arrival order."""
         if block.events:
-            return event_messages(block, self._properties)
+            return event_messages(block, self._properties, self._select)
         view = self._views(block.table)
         readings = view.layout.leaving(block.readings)
         if not len(readings):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.block import Block
 from gateway.upstream.identity import Identity
 from gateway.upstream.message import Message, pack_properties
+from gateway.upstream.select import selected
 
 
 class Payload(Protocol):
@@ -41,7 +44,14 @@ class Properties5:
         return pack_properties(user, expiry_s=self.expiry_s, content_type=self.content_type)
 
 
-def event_messages(block: Block, properties: Properties5) -> list[Message]:
-    """A block of events: `{gateway}/events`, one message each."""
+def event_messages(block: Block, properties: Properties5, select: Sequence[str] | None = None) -> list[Message]:
+    """A block of events: `{gateway}/events`, one message each, without those about a tag that may not leave."""
     topic, packed = f"{properties.identity.gateway}/events", properties.pack(block)
-    return [Message(topic, event, properties=packed) for event in block.events]
+    return [
+        Message(topic, event, properties=packed) for event in block.events if select is None or _leaves(event, select)
+    ]
+
+
+def _leaves(event: bytes, select: Sequence[str]) -> bool:
+    tag = json.loads(event).get("tag")  # alarms and writes tell a value, too
+    return tag is None or selected(select, tag)

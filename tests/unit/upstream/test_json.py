@@ -148,6 +148,13 @@ def test_compressed_payloads_are_one_zstd_frame() -> None:
     assert zstandard.decompress(message.payload) == plain
 
 
+def test_events_about_a_tag_that_may_not_leave_stay() -> None:
+    events = (b'{"event":"alarm","tag":"d0.t0","value":1}', b'{"event":"alarm","tag":"d1.t0"}', b'{"event":"reload"}')
+    messages = payload(select=["d1.*"]).messages(event_block(3, *events), 65536)
+    assert [message.payload for message in messages] == list(events[1:])
+    assert len(payload().messages(event_block(3, *events), 65536)) == 3
+
+
 def test_events_are_one_message_each() -> None:
     messages = payload(select=["nothing.*"]).messages(event_block(3, b'{"event":"loss"}', b'{"event":"power"}'), 65536)
     assert [message.topic for message in messages] == ["welding-cell-3/events"] * 2
