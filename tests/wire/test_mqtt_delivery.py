@@ -159,7 +159,7 @@ async def test_a_broker_that_stops_reading_costs_a_bounded_memory_and_a_bounded_
             turns = session.turns
             await until(lambda: session.turns > turns + 2)  # it had its chance to take more
             waiting = sum(len(packet["packet"]) for packet in session._client._out_packet)
-            assert 3 << 20 < waiting < (4 << 20) + (1 << 16)
+            assert 0 < waiting < (4 << 20) + (1 << 16)  # what the kernel did not take of the window
             began = loop.time()
         assert loop.time() - began < 4.0  # cancelled: 2 s for the goodbye, which no one hears
         broker.reading.set()
