@@ -83,5 +83,5 @@ def typed(file: Path, tag: str, text: str) -> Any:
         return text
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -95,6 +95,26 @@ async def test_a_burst_at_a_real_broker_is_answered_in_order(tmp_path: Path, hel
     assert {answer["results"][0]["status"] for answer in answers} == {"ok", "denied"}  # the tag's rate is bounded
 
 
+@pytest.mark.parametrize("protocol", [5, "3.1.1"])
+async def test_a_request_of_many_megabytes_is_not_taken_in(tmp_path: Path, protocol: object) -> None:
+    plant = Plant()
+    with Mosquitto(tmp_path) as broker, Collector(broker.port, RESULT) as received:
+        async with running(
+            broker.url, FakeDelivery(), table=TABLE, commands=plant.executor, listen=True, protocol=protocol
+        ) as up:
+            await until(lambda: up.counters.messages > 0)
+            received.client.publish(ASK, b"[" * 20_000_000, 1)
+            if protocol == "3.1.1":  # a client can't tell such a broker: it hangs up and comes again
+                await until(lambda: broker.log.count("New client connected") == 3)
+            await until(lambda: up.counters.up)
+            number = 0
+            while not received.messages:  # until the subscription stands again
+                number += 1
+                await asyncio.to_thread(received.publish, ASK, request(number))
+            assert json.loads(received.messages[0].payload)["results"][0]["status"] == "ok"
+        assert broker.log.count("New client connected") == (3 if protocol == "3.1.1" else 2)
+
+
 async def test_a_flood_delays_no_poll_and_harm_ends_nothing(tmp_path: Path) -> None:
     hostile = [
         b"[" * 60_000,
@@ -107,18 +127,17 @@ async def test_a_flood_delays_no_poll_and_harm_ends_nothing(tmp_path: Path) -> N
     ]
     async with cell(tmp_path) as c:
         await until(lambda: len(c.messages("cell/press/data")) > 3)
+        begun = time.time() * 1000
         for number in range(300):
             c.received.client.publish(ASK, request(number, "press.setpoint"), 1)
         for payload in hostile:
             c.received.client.publish(ASK, payload, 1)
         await c.publish(ASK, {"id": "last", "writes": [{"tag": "press.setpoint", "value": 77}]})
         await until(lambda: len(c.messages(RESULT)) == 301 + len(hostile), 40)
-        seen = len(c.messages("cell/press/data"))
-        await until(lambda: len(c.messages("cell/press/data")) > seen + 1)
+        ended = time.time() * 1000
+        await until(lambda: c.readings("cell/press/data", "whole")[-1]["time"] > ended)
         answers = c.bodies(RESULT)
-        stamps = [reading["time"] for reading in c.readings("cell/press/data", "whole")]
-        missed = [event["count"] / len(event["tags"]) for event in c.events("loss")]
-        assert sum(missed) <= 3  # a busy machine may cost a tick or two of the fifty and more
+        polls = [1 for reading in c.readings("cell/press/data", "whole") if begun <= reading["time"] <= ended]
         assert await c.peek(140) == [77]
         assert await c.daemon.end() == 0
     assert len(answers) == 300 + len(hostile) + 1
@@ -126,4 +145,4 @@ async def test_a_flood_delays_no_poll_and_harm_ends_nothing(tmp_path: Path) -> N
     assert {statuses[f"r{number}"] for number in range(300)} == {"bad_type"}
     assert (statuses["inf"], statuses[None], statuses["last"]) == ("out_of_range", "bad_request", "ok")
     assert sum(body["id"] is None for body in answers) == len(hostile) - 1
-    assert max(after - before for before, after in itertools.pairwise(stamps)) < 1000  # polled each 100 ms
+    assert len(polls) >= (ended - begun) / 100 / 2  # a busy machine may cost a tick now and then
