@@ -1,6 +1,6 @@
 """Every benchmark one after the other, with a short form of each for the test run.
 
-python -m tests.bench [--short] [NAME...]     names: anomaly codec gateway kernels modbus mqtt opcua sparkplug
+python -m tests.bench [--short] [NAME...]     names: anomaly codec gateway kernels modbus mqtt opcua page sparkplug
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ FULL: dict[str, list[str]] = {
     "opcua": [],
     "sparkplug": [],
     "gateway": [],
+    "page": [],
 }
 SHORT: dict[str, list[str]] = {
     "modbus": ["--requests", "500", "--seconds", "2"],
     "mqtt": ["--messages", "1000"],
     "sparkplug": [],
     "gateway": ["--seconds", "3", "--only", "steady"],
+    "page": ["--seconds", "2", "--turns", "2"],
 }
 
 
