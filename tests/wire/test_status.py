@@ -126,6 +126,43 @@ async def test_all_tags_or_some(client: Client) -> None:
     assert len(some["tags"][0]["trend"]) == 60
 
 
+@pytest.mark.parametrize(("offset", "limit"), [(0, 1209), (0, 500), (0, 1000), (209, 1000), (709, 5000), (0, 501)])
+async def test_many_tags_are_one_answer(client: Client, offset: int, limit: int) -> None:
+    everything = await client.json("/api/v1/tags")
+    some = await client.json(f"/api/v1/tags?offset={offset}&limit={limit}")
+    assert [row["tag"] for row in some["tags"]] == [row["tag"] for row in everything["tags"][offset:][:limit]]
+    assert (some["total"], some["offset"]) == (1209, offset)
+    answer = await client.get("/api/v1/tags")
+    assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert answer.headers["Connection"] == "close"
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+async def test_slow_readers_of_many_tags_cost_little() -> None:
+    plant = FakePlant(more=10_000)
+    async with StatusServer(StatusSettings(listen="127.0.0.1:0"), plant.view) as server, ClientSession() as http:
+        client = Client(server, plant, http)
+        readers = []
+        for _ in range(8):
+            reader, writer = await asyncio.open_connection("127.0.0.1", client.port, limit=1024)
+            writer.write(b"GET /api/v1/tags?trend=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            readers.append((reader, writer))
+        assert server._gate is not None
+        waiting = server._gate._open
+        await until(lambda: len(waiting) == 8 and all(map(held, waiting)))
+        assert sum(held(transport) for transport in waiting) < 8 * 500_000
+        everything = await client.json("/api/v1/tags")
+        assert everything["total"] == len(everything["tags"]) == 10_009
+        for _, writer in readers:
+            writer.transport.abort()
+
+
+def held(transport: asyncio.BaseTransport) -> int:
+    """Bytes of an answer that its client did not take yet."""
+    assert isinstance(transport, asyncio.Transport)
+    return transport.get_write_buffer_size()
+
+
 @pytest.mark.parametrize(
     "query", ["offset=-1", "limit=0", "limit=x", "offset=99999999999", "limit=2000000", "trend=yes"]
 )

@@ -144,16 +144,26 @@ class Routes:
         body = metrics.render(source.counters, source.health(), source.build, source.certificates())
         return web.Response(body=body, headers={"Content-Type": metrics.CONTENT_TYPE})
 
-    async def _tags(self, request: web.Request) -> web.Response:
+    async def _tags(self, request: web.Request) -> web.StreamResponse:
+        """The rows in pieces, each rendered once the client took the one before: a slow reader costs one piece."""
         asked = _selection(request.query, _LARGEST)
-        rows: list[Any] = []
-        while True:
-            size = min(_CHUNK, asked.limit - len(rows))
-            page = self._source.tags(replace(asked, offset=asked.offset + len(rows), limit=size))
-            rows += page.rows
-            if len(page.rows) < size or len(rows) >= asked.limit:
-                return _json({"total": page.total, "offset": asked.offset, "tags": rows})
+        page = self._source.tags(replace(asked, limit=min(_CHUNK, asked.limit)))
+        head = {"total": page.total, "offset": asked.offset}
+        if len(page.rows) < _CHUNK:
+            return _json({**head, "tags": page.rows})
+        response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
+        response.force_close()
+        await response.prepare(request)
+        await response.write(orjson.dumps(head)[:-1] + b',"tags":[' + _joined(page.rows))
+        sent = _CHUNK
+        while len(page.rows) == _CHUNK and sent < asked.limit:
             await asyncio.sleep(0)
+            page = self._source.tags(replace(asked, offset=asked.offset + sent, limit=min(_CHUNK, asked.limit - sent)))
+            sent += len(page.rows)
+            if page.rows:
+                await response.write(b"," + _joined(page.rows))
+        await response.write(b"]}")
+        return response
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         selection = _selection(request.query, ROWS)
@@ -200,6 +210,10 @@ async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
 
 def _json(data: Any, status: int = 200) -> web.Response:
     return web.Response(body=orjson.dumps(data), status=status, content_type="application/json")
+
+
+def _joined(rows: list[Any]) -> bytes:
+    return orjson.dumps(rows)[1:-1]
 
 
 def _error(status: int, message: str, allow: str | None = None) -> web.Response:
