@@ -69,14 +69,14 @@ class Controls:
             at = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
             lines.put_nowait(f"{at}Z {line}")
 
-        if not self._daemon.buses.trace(device, sink):
+        if not self._daemon.traces.watch(device, sink):
             raise ControlError(f"there is no device {device!r}")
         self._daemon.records.note("trace", source=str(caller), device=device, trace="on")
         try:
             while True:
                 yield await lines.get()
         finally:
-            self._daemon.buses.trace(device, None)
+            self._daemon.traces.leave(device, sink)
             self._daemon.records.note("trace", source=str(caller), device=device, trace="off")
 
 

@@ -20,6 +20,7 @@ from gateway.app.flow import Flow
 from gateway.app.pages import Pages
 from gateway.app.records import Records
 from gateway.app.senders import Senders
+from gateway.app.traces import Traces
 from gateway.config import Configuration, load
 from gateway.errors import ConfigError
 from gateway.field.contract import FieldContext
@@ -83,6 +84,7 @@ class Daemon:
         )
         context = FieldContext(self.flow, clock, counters, state if state.is_dir() else None)
         self.buses = Buses(house, context, self.watchdog)
+        self.traces = Traces(self.buses.trace)
         self.pages = Pages(house, view, records.refused_login)
         self._changing = asyncio.Lock()  # reloads come by signal and by control socket, and a stop may meet one
         self._stopping = False
@@ -102,6 +104,7 @@ class Daemon:
         for bus in self.configuration.buses.values():
             self.buses.start(bus, self.table)
         self.pages.use(self.configuration.root.status)
+        self._use_log(self.configuration)
 
     async def stop(self) -> None:
         """Field closes, steps flush, spool commits, upstreams drain for `shutdown_timeout`."""
@@ -172,7 +175,7 @@ class Daemon:
         if found.status:
             await self.pages.stop(_CLOSE_S)
             self.pages.use(new.root.status)
-        self._logs.level(new.root.log.level, new.root.log.devices)
+        self._use_log(new)
         self.view.plant = plant(new, table)
 
     async def keep_time(self) -> None:
@@ -183,6 +186,7 @@ class Daemon:
             if change is not None:
                 self.flow.clock_changed(change)
             self.flow.tick(self._clock.now_ns())
+            self.traces.renew()
             for name in self.configuration.root.upstreams:
                 counters, delivery = self._counters.upstream(name), self._spool.delivery(name)
                 counters.backlog, counters.oldest_ns = delivery.backlog, delivery.oldest_ns
@@ -191,6 +195,11 @@ class Daemon:
     def acknowledge(self, tag: int, user: str) -> bool:
         """An operator has seen a tag's alarm; False where there is none to acknowledge."""
         return self.flow.alarms.acknowledge(tag, self._clock.now_ns(), user)
+
+    def _use_log(self, configuration: Configuration) -> None:
+        settings = configuration.root.log
+        self._logs.level(settings.level, settings.devices)
+        self.traces.log_frames(device for device, level in settings.devices.items() if level == "debug")
 
     def _achieved(self) -> list[dict[str, object]]:
         return self.flow.achieved()
@@ -203,6 +212,9 @@ class Daemon:
 
     def _note_write(self, body: Mapping[str, object]) -> None:
         fields = {key: value for key, value in body.items() if key != "event"}
+        known = self.table.find(str(body["tag"]))  # a name nobody knows is no subject of its own: it may be anything
+        subject = {} if known is None else {"tag": body["tag"], "device": self.table[known].device}
+        log.info("write to %s: %s (%s)", body["tag"], body["status"], body["source"], extra=subject)
         self._spool.event(str(body["event"]), self._clock.now_ns(), fields)
 
     def _identity(self) -> Identity:
