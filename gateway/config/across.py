@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from gateway.config.configuration import Configuration
+from gateway.config.configuration import Bus, Configuration
 from gateway.config.findings import Findings
 from gateway.config.wording import suggest
 from gateway.upstream.select import selected, unmatched
@@ -22,6 +22,9 @@ def check_across(configuration: Configuration, findings: Findings, written: Writ
     _check_upstreams(configuration, findings, written)
     _check_log(configuration, findings, written)
     path = configuration.root.spool.path
+    if path is not None and not path.is_absolute():
+        text = "is relative: where it lies depends on the folder the daemon is started in"
+        findings.warning(("spool", "path"), text)
     if path is not None and (problem := unwritable(path)):
         findings.note("machine", ("spool", "path"), problem)
     token = configuration.root.status.token
@@ -30,19 +33,25 @@ def check_across(configuration: Configuration, findings: Findings, written: Writ
 
 
 def _check_buses(configuration: Configuration, findings: Findings) -> None:
-    seen: dict[tuple[object, ...], str] = {}
+    seen: dict[frozenset[tuple[str, object]], Bus] = {}
     for name, bus in configuration.buses.items():
-        if not bus.driver.keys:
-            continue
-        key = (bus.driver.keys, *(getattr(bus.settings, word) for word in bus.driver.keys))
-        if all(part is None for part in key[1:]):
-            continue
-        other = seen.setdefault(key, name)
-        if other != name:
-            text = (
-                f"connection {other} uses the same {' and '.join(bus.driver.keys)}: put all devices under one of them"
-            )
-            findings.error(("connections", name, bus.driver.keys[0]), text)
+        place = frozenset((word, _place(getattr(bus.settings, word))) for word in bus.driver.keys if _given(bus, word))
+        other = seen.setdefault(place, bus) if place else bus
+        if other is not bus:
+            words = [word for word in bus.driver.keys if _given(bus, word)]
+            same = other.driver is bus.driver
+            advice = "put all devices under one of them" if same else "only one of them can have it"
+            text = f"connection {other.name} uses the same {' and '.join(words)}: {advice}"
+            findings.error(("connections", name, words[0]), text)
+
+
+def _given(bus: Bus, word: str) -> bool:
+    return getattr(bus.settings, word) is not None
+
+
+def _place(value: object) -> object:
+    """A host, port or device as it is told from others: /dev/serial/by-id/... is a link to one of /dev/ttyUSB*."""
+    return os.path.realpath(value) if isinstance(value, str) and value.startswith("/") else value
 
 
 def _check_upstreams(configuration: Configuration, findings: Findings, written: Written) -> None:
@@ -54,7 +63,8 @@ def _check_upstreams(configuration: Configuration, findings: Findings, written: 
     for name, upstream in root.upstreams.items():
         for severity, place, text in upstream.findings(site):
             findings.note(severity, ("upstreams", name, *place), text)
-        for pattern in unmatched(upstream.select, names):
+        unknown = unmatched(upstream.select, names)
+        for pattern in unknown:
             place = ("upstreams", name, "select", (upstream.select or []).index(pattern))
             findings.warning(place, f"{pattern!r} chooses no tag", suggest(pattern, names))
         for url in upstream.broker:
@@ -62,6 +72,10 @@ def _check_upstreams(configuration: Configuration, findings: Findings, written: 
             if other != name:
                 text = f"upstream {other} has the same client id at this broker: they would throw each other out"
                 findings.error(("upstreams", name, "client_id" if upstream.client_id else "broker"), text)
+        if not unknown and not any(selected(upstream.select, each) for each in names):
+            findings.warning(("upstreams", name, "select"), "chooses no tag at all: nothing will be sent")
+        if upstream.commands and not any(plan.tag.write for plan in configuration.tags) and not findings.errors:
+            findings.warning(("upstreams", name, "commands"), "no tag has write: there is nothing to command")
         if upstream.format == "sparkplug":
             _check_case(configuration, findings, name)
 

@@ -91,6 +91,7 @@ class _Reader:
         self._file = file
         self._profiles: dict[str, tuple[Step, ...]] = {}
         self._broken_profiles: set[str] = set()
+        self._used_profiles: set[str] = set()
         self._tags: list[TagPlan] = []
         self._faulty: dict[str, Tag] = {}  # tags with an error of their own, so that nobody calls them unknown
         self._homes: dict[str, str] = {}  # connection by device
@@ -100,6 +101,8 @@ class _Reader:
         self._read_profiles()
         buses = self._read_buses()
         derived = self._read_derived()
+        for name in self._profiles.keys() - self._used_profiles:
+            self._findings.warning(("profiles", name), "no tag uses this profile")
         if root is None:
             return None
         configuration = Configuration(self._file, root, buses, tuple(self._tags), derived)
@@ -259,6 +262,8 @@ class _Reader:
 
     def _check_profile(self, name: Any, place: Place) -> None:
         known = self._broken_profiles | self._profiles.keys()
+        if isinstance(name, str):
+            self._used_profiles.add(name)
         if isinstance(name, str) and name not in known:
             self._findings.error((*place, "profile"), f"there is no profile {name!r}", suggest(name, known))
 

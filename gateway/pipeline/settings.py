@@ -261,13 +261,19 @@ def problems(tag: Tag, steps: Sequence[Step]) -> list[str]:
 
 def hints(tag: Tag, steps: Sequence[Step]) -> list[str]:
     """What works, but is hardly meant."""
-    del tag
     order = [KINDS.index(step.kind) for step in steps if step.kind not in _ADDS_TAGS]
-    return [
+    found = [
         f"{KINDS[earlier]} usually stands behind {KINDS[later]}"
         for earlier, later in pairwise(order)
         if earlier > later
     ]
+    bands = [step.deadband.band(tag) for step in steps if step.deadband and outgoing(tag, steps).type == tag.type]
+    found += [
+        f"a deadband of {band:g} drops repeats only: {tag.name} changes by {resolution(tag):g} at least"
+        for band in bands
+        if 0 < band < resolution(tag)
+    ]
+    return found
 
 
 def computed(tag: Tag, steps: Sequence[Step]) -> list[Tag]:

@@ -242,6 +242,10 @@ class UpstreamSettings(Settings):
         if self.protocol == "3.1.1":
             text = "3.1.1 hides refusals: a message the broker's access list denies looks delivered"
             found.append(("warning", ("protocol",), text))
+        if self.format == "sparkplug" and "topic" in self.model_fields_set:
+            found.append(("warning", ("topic",), "Sparkplug has topics of its own: this one is not used"))
+        if self.format != "json" and "time_unit" in self.model_fields_set:
+            found.append(("warning", ("time_unit",), f"is for format: json; {self.format} has a time unit of its own"))
         if self.insecure and all(endpoint.tls or endpoint.loopback for endpoint in self.endpoints):
             found.append(("warning", ("insecure",), "nothing here is sent unencrypted: remove it"))
         return found

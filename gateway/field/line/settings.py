@@ -100,6 +100,14 @@ class LineConnection(ConnectionSettings):
         if (self.port is None) == (self.tcp is None):
             yield () if self.port is None else ("tcp",), "expected exactly one of port and tcp"
 
+    def findings(self, every: Mapping[str, float]) -> list[tuple[str, tuple[str | int, ...], str]]:
+        """Texts that look as if single quotes had kept what was meant as a control character."""
+        del every
+        texts: dict[tuple[str, ...], str | None] = {("terminator",): self.terminator, ("poll",): self.poll}
+        texts.update({("devices", name, "poll"): device.poll for name, device in self.devices.items()})
+        text = "holds a backslash as it is: only double quotes make control characters of \\r and \\n"
+        return [("warning", place, text) for place, sent in texts.items() if sent is not None and "\\" in sent]
+
     @property
     def place(self) -> str:
         """The port or endpoint, for people."""

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from gateway.field.contract import ConnectionSettings, DeviceName, DeviceSettings, TagSettings
 from gateway.field.modbus import address as addresses
 from gateway.field.modbus.address import Address
+from gateway.field.modbus.hints import hints
 from gateway.field.modbus.layout import Layout, Order, ValueType, extended, layout, orders, width
 from gateway.field.modbus.plan import Block, Limits, Span, plan
 from gateway.field.modbus.timing import LineTiming, poll_s
@@ -207,7 +208,16 @@ class SerialDevice(ModbusDevice):
     unit: Annotated[int, Field(ge=1, le=247), BeforeValidator(_serial_unit)]
 
 
-class ModbusTcp(ConnectionSettings):
+class _Connection(ConnectionSettings):
+    """What every way to reach Modbus devices has in common."""
+
+    def findings(self, every: Mapping[str, float]) -> list[tuple[str, tuple[str | int, ...], str]]:
+        """What is hardly meant, as warnings."""
+        del every
+        return [("warning", place, text) for place, text in hints(self.devices)]
+
+
+class ModbusTcp(_Connection):
     """A Modbus TCP server or gateway."""
 
     driver: Literal["modbus-tcp"]
@@ -216,7 +226,7 @@ class ModbusTcp(ConnectionSettings):
     devices: Mapping[DeviceName, NetworkDevice] = Field(min_length=1)
 
 
-class ModbusRtuTcp(ConnectionSettings):
+class ModbusRtuTcp(_Connection):
     """A serial line behind a converter that passes RTU frames over TCP unchanged."""
 
     driver: Literal["modbus-rtu-tcp"]
@@ -225,7 +235,7 @@ class ModbusRtuTcp(ConnectionSettings):
     devices: Mapping[DeviceName, SerialDevice] = Field(min_length=1)
 
 
-class ModbusRtu(ConnectionSettings):
+class ModbusRtu(_Connection):
     """A serial line."""
 
     driver: Literal["modbus-rtu"]
@@ -243,7 +253,8 @@ class ModbusRtu(ConnectionSettings):
         return LineTiming.of(self.baudrate, self.parity != "none", self.stopbits)
 
     def findings(self, every: Mapping[str, float]) -> list[tuple[str, tuple[str | int, ...], str]]:
-        """The share of the line's time that the polls take: a warning above 70 %, an error above 100 %."""
+        """Also the share of the line's time that the polls take: a warning above 70 %, an error above 100 %."""
+        found = super().findings(every)
         timing = self.timing()
         share = sum(
             poll_s(device.blocks(timing.worthwhile_gap()), timing, device.pause or 0.0) / every[name]
@@ -251,11 +262,11 @@ class ModbusRtu(ConnectionSettings):
             if every.get(name)
         )
         if share <= 0.7:
-            return []
+            return found
         text = f"the polls need {share:.0%} of the line's time at {self.baudrate} baud"
         if share > 1.0:
-            return [("error", ("baudrate",), f"{text}: poll less often, raise the baud rate or split the line")]
-        return [("warning", ("baudrate",), f"{text}: little is left for retries and writes")]
+            return [*found, ("error", ("baudrate",), f"{text}: poll less often, raise the baud rate or split the line")]
+        return [*found, ("warning", ("baudrate",), f"{text}: little is left for retries and writes")]
 
 
 ModbusConnection = ModbusTcp | ModbusRtuTcp | ModbusRtu
