@@ -237,8 +237,8 @@ class _Reader:
     def _read_tag(self, tag: Tag, settings: TagSettings | DerivedTag, place: Place, every_s: float | None) -> None:
         steps = self._steps_of(settings, place) or ()
         where = (*place, "profile" if settings.profile is not None else "steps")
-        for text in problems(tag, steps):
-            self._findings.error(where, text)
+        for number, text in problems(tag, steps):
+            self._findings.error(where if settings.profile is not None else (*where, number), text)
         for text in hints(tag, steps):
             self._findings.warning(where, text)
         for text in alarm_problems(tag) if settings.alarm is not None else ():

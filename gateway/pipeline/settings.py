@@ -232,30 +232,28 @@ _FOR_BOOL: Final = frozenset({"on-change", "aggregate", "anomaly"})
 _FRACTIONS: Final = frozenset({"smooth", "rate", "counter"})
 
 
-def problems(tag: Tag, steps: Sequence[Step]) -> list[str]:
-    """Why these steps can't serve this tag; empty where they can."""
-    found: list[str] = []
+def problems(tag: Tag, steps: Sequence[Step]) -> list[tuple[int, str]]:
+    """Why these steps can't serve this tag, by the number of the step; empty where they can."""
+    found: list[tuple[int, str]] = []
     kinds = [step.kind for step in steps]
     allowed = {"text": _FOR_TEXT, "bool": _FOR_BOOL}.get(tag.kind)
-    if allowed is not None:
-        found += [
-            f"{kind} needs numbers, {tag.name} is {tag.type}: use on-change" for kind in kinds if kind not in allowed
-        ]
-    found += [f"{kind} drops readings, so it must be the last step" for kind in kinds[:-1] if kind in LOSSY]
-    found += [
-        f"with raw: false the steps behind {step.kind} get nothing"
-        for step in steps[:-1]
-        if (step.aggregate and not step.aggregate.raw) or (step.vibration and not step.vibration.raw)
-    ]
-    found += [f"{kind} may stand only once" for kind in _ADDS_TAGS if kinds.count(kind) > 1]
-    for step in steps:
+    for number, (kind, step) in enumerate(zip(kinds, steps, strict=True)):
+        last = number == len(steps) - 1
+        if allowed is not None and kind not in allowed:
+            found.append((number, f"{kind} needs numbers, not {tag.type}: use on-change"))
+        if kind in LOSSY and not last:
+            found.append((number, f"{kind} drops readings, so it must be the last step"))
+        if not last and ((step.aggregate and not step.aggregate.raw) or (step.vibration and not step.vibration.raw)):
+            found.append((number, f"with raw: false the steps behind {kind} get nothing"))
+        if kind in _ADDS_TAGS and kind in kinds[:number]:
+            found.append((number, f"{kind} may stand only once"))
         if step.deadband and step.deadband.percent is not None:
             if tag.low is None or tag.high is None:
-                found.append("deadband in percent needs the tag's range with min and max")
+                found.append((number, "deadband in percent needs the tag's range with min and max"))
             elif tag.high <= tag.low:
-                found.append("deadband in percent needs a range with min below max")
+                found.append((number, "deadband in percent needs a range with min below max"))
         if step.vibration and step.vibration.bands and step.vibration.sample_rate is None and element(tag) is not None:
-            found.append("vibration bands of an array need sample_rate")
+            found.append((number, "vibration bands of an array need sample_rate"))
     return found
 
 
@@ -269,7 +267,7 @@ def hints(tag: Tag, steps: Sequence[Step]) -> list[str]:
     ]
     bands = [step.deadband.band(tag) for step in steps if step.deadband and outgoing(tag, steps).type == tag.type]
     found += [
-        f"a deadband of {band:g} drops repeats only: {tag.name} changes by {resolution(tag):g} at least"
+        f"a deadband of {band:g} drops repeats only: the value changes by {resolution(tag):g} at least"
         for band in bands
         if 0 < band < resolution(tag)
     ]
