@@ -54,7 +54,12 @@ def run(file: ConfigFile) -> None:
 
 
 @app.command(epilog="Example: gateway check gateway.yaml")
-def check(file: ConfigFile, *, as_json: AsJson = False) -> None:
+def check(
+    file: ConfigFile,
+    *,
+    as_json: AsJson = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="print only what is wrong")] = False,
+) -> None:
     """Check a configuration: every error at once with line and column. Exit code 0 valid, 78 not, 66 no such file."""
     from gateway.config import load
 
@@ -64,9 +69,13 @@ def check(file: ConfigFile, *, as_json: AsJson = False) -> None:
         _print_findings(list(error.findings), list(error.warnings), as_json=as_json)
         raise typer.Exit(EXIT_CONFIG) from error
     _print_findings([], list(configuration.warnings), as_json=as_json)
-    if not as_json:
+    if not as_json and not quiet:
+        from gateway.tools.tags import addresses
+
         devices = sum(1 for _ in configuration.devices())
         print(f"{file}: valid: {devices} devices, {len(configuration.tags)} tags")
+        for line in addresses(configuration):
+            print(line)
 
 
 def _print_findings(errors: list[Any], warnings: list[Any], *, as_json: bool) -> None:

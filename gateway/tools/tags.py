@@ -33,6 +33,14 @@ def rows(configuration: Configuration) -> Iterator[dict[str, Any]]:
         }
 
 
+def addresses(configuration: Configuration) -> Iterator[str]:
+    """A line for each device: where each of its tags comes from, Modbus addresses in both notations."""
+    for device, bus in configuration.devices():
+        measured = [plan.tag for plan in configuration.tags if plan.tag.device == device and not plan.computed]
+        places = ", ".join(f"{tag.name} {tag.address}" for tag in measured)
+        yield f"  {device}, every {bus.every[device]:g}s: {places}"
+
+
 def print_tags(file: Path, *, as_json: bool) -> None:
     """Print the table, or one JSON list."""
     found = list(rows(load(file)))
