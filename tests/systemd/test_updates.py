@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 
@@ -64,19 +65,22 @@ def test_an_update_and_a_broken_one(cell: Cell) -> None:
 def test_an_installer_killed_at_any_moment_is_run_again(cell: Cell) -> None:
     cell.machine.run("mkdir", "-p", "/etc/gateway/secrets")
     cell.configure()
+    began = time.monotonic()
+    cell.install("9.0.0")
+    whole_s = time.monotonic() - began
     seed = random.SystemRandom().randrange(1 << 32)
     print(f"seed {seed}")
     chance = random.Random(seed)
     cut = 0
-    for wanted in ("9.0.0", "9.1.0", "9.0.0", "9.1.0"):
+    for wanted in ("9.1.0", "9.0.0", "9.1.0"):
         cell.machine.run("rm", "-rf", f"/opt/gateway/releases/{wanted}")  # so that there is something to cut short
         for _ in range(3):
-            after = f"{chance.uniform(0.1, 45):.2f}"
+            after = f"{chance.uniform(0.01, 0.9) * whole_s:.2f}"
             answer = cell.machine.run("timeout", "-s", "KILL", after, *INSTALL, "--version", wanted, check=False)
             cut += "runs: gateway.service" not in answer
         assert f"release {wanted} runs: gateway.service" in cell.install(wanted)
         runs(cell, wanted)
-    assert cut > 3
+    assert cut >= 2
     cell.delivers()
 
 
