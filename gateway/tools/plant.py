@@ -53,7 +53,8 @@ def show_meter(cell: WeldingCell, image: Image) -> None:
 
 def robot_values(cell: WeldingCell) -> tuple[Value, ...]:
     """The robot's variables, in the order the server declares them."""
-    return cell.arc_current, cell.arc_voltage, cell.wire_feed, cell.program, cell.arc_voltage > 0.0
+    current, feed = round(cell.arc_current, 2), round(cell.wire_feed, 3)  # what such a robot resolves
+    return current, cell.arc_voltage, feed, cell.program, cell.arc_voltage > 0.0
 
 
 def scale_line(cell: WeldingCell) -> bytes:

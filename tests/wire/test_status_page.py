@@ -19,6 +19,10 @@ pytestmark = pytest.mark.skipif(
 )
 SECTIONS = ("overview", "devices", "tags", "upstreams", "losses", "events", "log")
 LIVE = "return document.getElementById('name').textContent == 'welding-cell-3'"
+CURRENT_IS_SEEN = """
+const place = document.querySelector("nav a[aria-current]").getBoundingClientRect();
+return place.left >= 0 && place.right <= innerWidth;
+"""
 CONTRAST = """
 function light(text) {
   const [r, g, b] = text.match(/[0-9.]+/g).map((part) => part / 255)
@@ -79,6 +83,7 @@ async def test_every_section_fits_and_can_be_read(window: Browser, url: str, wid
             assert window.script("return document.documentElement.scrollWidth <= innerWidth"), section
             assert window.script(CONTRAST) == [], section
             assert window.script("return document.querySelectorAll('main > section:not([hidden])').length") == 1
+            assert window.script(CURRENT_IS_SEEN), section
         assert window.complaints() == []
 
     await asyncio.to_thread(look)

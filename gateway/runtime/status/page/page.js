@@ -33,10 +33,12 @@ function remember(health, rates) {
 const handlers = {
   health(health) {
     if (now.health && health.boot !== now.health.boot) moments.length = 0;
+    const first = !now.health;
     now.health = health;
     const rates = ratesOf(health);
     if (moments.length > 1) remember(health, rates);
     sections.head(health);
+    if (first) showCurrent();
     sections.overview(health, rates, history);
   },
   devices(rows) {
@@ -107,12 +109,16 @@ function show() {
   choice.section = document.querySelector(`main > section[id="${CSS.escape(wanted)}"]`) ? wanted : "overview";
   for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== choice.section;
   for (const link of document.querySelectorAll("nav a")) {
-    if (link.hash === `#${choice.section}`) {
-      link.setAttribute("aria-current", "page");
-      link.scrollIntoView({ block: "nearest", inline: "center" });
-    } else link.removeAttribute("aria-current");
+    if (link.hash === `#${choice.section}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
   }
+  showCurrent();
   connect();
+}
+
+// On a phone the sections are wider than the screen, and the counts beside their names come with the first figures.
+function showCurrent() {
+  document.querySelector("nav a[aria-current]").scrollIntoView({ block: "nearest", inline: "center" });
 }
 
 function choose(part) {
