@@ -102,7 +102,7 @@ def replay(
         raise typer.Exit(run_through(file, csv, tag, out, plot, as_json, suggest))
 
 
-@commands.command(epilog="Example: mosquitto_sub -t '+/press/columns' -C 1 -N | gateway decode")
+@commands.command(epilog="Example: mosquitto_sub -t '+/press/columns' -F %x | gateway decode")
 def decode(
     files: Annotated[list[Path] | None, typer.Argument(metavar="[PAYLOAD]...", help="default: standard input")] = None,
     *,

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from gateway.block import BlockId
 from gateway.codec.message import unpack
@@ -35,6 +36,7 @@ def print_payloads(files: list[Path], dictionary: Path | None, *, as_csv: bool =
     for name, data in _inputs(files):
         for line in lines(name, data, dictionary, as_csv=as_csv, unit_ns=UNIT_NS[time_unit]):
             print(line)
+        sys.stdout.flush()  # somebody may be watching what comes in live
 
 
 def lines(
@@ -56,15 +58,13 @@ def lines(
 
 
 def load_dictionary(place: Path, digest: str) -> TagTable:
-    """The table of a hash from a file, or from the file of that name in a folder; DecodeError."""
+    """The table of a hash from a file, or from the file of that name in a folder; DecodeError, OSError."""
     found = place
     if place.is_dir():
         names = (place / digest, place / f"{digest}.json")
         found = next((path for path in names if path.is_file()), names[1])
     try:
         table = TagTable.from_json(found.read_bytes())
-    except OSError as error:
-        raise DecodeError(f"{found}: {error.strerror or error}") from error
     except ValueError as error:
         raise DecodeError(f"{found}: {error}") from error
     if table.digest != digest:
@@ -74,19 +74,21 @@ def load_dictionary(place: Path, digest: str) -> TagTable:
 
 def _inputs(files: list[Path]) -> Iterator[tuple[str, bytes]]:
     if not files:
-        yield from split("standard input", sys.stdin.buffer.read())
+        yield from split("standard input", sys.stdin.buffer)
     for file in files:
-        yield from split(str(file), file.read_bytes())
+        with file.open("rb") as opened:
+            yield from split(str(file), opened)
 
 
-def split(name: str, data: bytes) -> Iterator[tuple[str, bytes]]:
-    """The payloads of an input with the name of each: a raw one as it is, or one for each line of digits."""
-    if not set(data) <= HEX_TEXT:
-        yield name, data
+def split(name: str, source: BinaryIO) -> Iterator[tuple[str, bytes]]:
+    """The payloads of an input with the name of each: one raw one, or one for each line of digits as it comes."""
+    first = source.readline()
+    if not set(first) <= HEX_TEXT:  # a raw payload begins with its version, which is no digit
+        yield name, first + source.read()
         return
-    for number, line in enumerate(data.split(b"\n"), start=1):
+    for number, line in enumerate(chain((first,), source), start=1):
         if digits := line.strip():
             try:
                 yield f"{name}, line {number}", bytes.fromhex(digits.decode())
             except ValueError as error:
-                raise DecodeError(f"{name}, line {number}: an odd number of digits") from error
+                raise DecodeError(f"{name}, line {number}: expected an even number of hexadecimal digits") from error

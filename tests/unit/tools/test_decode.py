@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -95,8 +97,32 @@ def test_the_wrong_dictionary_is_refused(tmp_path: Path) -> None:
     other.write_bytes(TagTable([Tag("a", "b")]).to_json())
     with pytest.raises(DecodeError, match="the payload needs"):
         list(lines("x", payload(), other))
-    with pytest.raises(DecodeError, match="No such file"):
+    with pytest.raises(FileNotFoundError):
         list(lines("x", payload(), tmp_path / "absent"))
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(DecodeError, match="no tag dictionary"):
         list(lines("x", payload(), tmp_path / "broken.json"))
+
+
+def test_lines_of_digits_are_printed_as_they_come() -> None:
+    command = [sys.executable, "-m", "gateway", "decode"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        for _ in range(2):
+            process.stdin.write(payload().hex() + "\n")
+            process.stdin.flush()
+            assert process.stdout.readline().startswith('{"gateway"')  # though more may follow
+        process.stdin.close()
+        rest = process.stdout.read()
+    assert process.returncode == 0
+    assert rest
+
+
+@pytest.mark.parametrize("second", ["0g", "012", "\xff"])
+def test_a_line_that_is_no_digits_is_named(second: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "payloads"
+    file.write_text(f"{payload().hex()}\n{second}\n", encoding="latin-1")
+    with pytest.raises(DecodeError, match="payloads, line 2: expected an even number of hexadecimal digits"):
+        print_payloads([file], None)
+    assert capsys.readouterr().out
