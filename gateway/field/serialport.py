@@ -45,6 +45,8 @@ def why(port: str, code: int | None, text: str) -> str:
         return f"{port}: permission denied: add the service's user to the group {_group(port)}"
     if code in {errno.ENOENT, errno.ENODEV, errno.ENXIO}:
         return f"{port}: there is no such port (unplugged?)"
+    if code == errno.ENOTTY:
+        return f"{port}: this is no serial port"
     if code in {errno.EBUSY, errno.EAGAIN}:
         return f"{port}: in use by another program"
     return f"{port}: {os.strerror(code) if code else text}"
@@ -75,7 +77,9 @@ def _open(line: SerialLine) -> Serial:
             exclusive=True,
         )
     except serial.SerialException as error:
-        raise LinkError(why(line.port, error.errno, str(error))) from error
+        cause = error.__context__  # a refused setting has its number there only
+        code = cause.args[0] if isinstance(cause, termios.error) else error.errno
+        raise LinkError(why(line.port, code, str(error))) from error
     except (OSError, ValueError, termios.error) as error:
         code = error.errno if isinstance(error, OSError) else None
         raise LinkError(why(line.port, code, str(error))) from error

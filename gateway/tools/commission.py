@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.tools.options import AsJson, ConfigFile, mistakes
+from gateway.tools.options import AsJson, ConfigFile, mistakes, writable
 
 commands = typer.Typer()
 scan = typer.Typer(
@@ -52,7 +52,9 @@ def simulate(
     file: ConfigFile,
     *,
     remap: Annotated[bool, typer.Option("--remap", help="serve on free loopback ports instead")] = False,
-    out: Annotated[Path | None, typer.Option(help="write the configuration with the addresses in use")] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=writable, help="write the configuration with the addresses in use")
+    ] = None,
     seconds: Annotated[float | None, typer.Option(min=1, help="end by itself after this time")] = None,
 ) -> None:
     """Serve plausible devices for a configuration, at its addresses or on loopback."""
@@ -85,9 +87,12 @@ def replay(
     csv: Annotated[Path, typer.Argument(metavar="CSV", help="time, then a column per tag")],
     *,
     tag: Annotated[str | None, typer.Option(help="take the CSV's value column as this tag")] = None,
-    out: Annotated[Path | None, typer.Option(help="write what is kept: time,tag,value,quality")] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=writable, help="write what is kept: time,tag,value,quality")
+    ] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="draw recorded against reconstructed (needs edge-gateway[plot])")
+        Path | None,
+        typer.Option(callback=writable, help="draw both curves (needs edge-gateway[plot])"),
     ] = None,
     suggest: Annotated[bool, typer.Option("--suggest", help="propose a deviation from the noise")] = False,
     as_json: AsJson = False,

@@ -18,6 +18,13 @@ SpoolFile = Annotated[Path, typer.Argument(metavar="FILE", help="a configuration
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
 
 
+def writable(path: Path | None) -> Path | None:
+    """Callback of an option that names a file to write: told before the work, not after it."""
+    if path is not None and not path.parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {path.parent}")
+    return path
+
+
 @contextlib.contextmanager
 def mistakes() -> Iterator[None]:
     """A tool's ValueError is a user's mistake, told in one line."""

@@ -67,6 +67,8 @@ def scan_modbus_rtu(
     as_json: bool = False,
 ) -> int:
     """Scan a serial line: baud rates and parities until a unit answers, then everything there. As `scan_modbus_tcp`."""
+    if parity not in {None, *PARITIES}:
+        raise ValueError(f"expected {', '.join(PARITIES)} as parity, not {parity!r}")
     rates = (baudrate,) if baudrate else BAUDRATES
     parities = (parity,) if parity else PARITIES
     return asyncio.run(_scan_rtu(port, rates, parities, _wishes(units, registers, 0.2), as_json=as_json))

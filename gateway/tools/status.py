@@ -15,10 +15,12 @@ from rich.live import Live
 
 from gateway.errors import GatewayError
 from gateway.runtime.control import call
+from gateway.runtime.printable import in_words
 from gateway.tools.status_view import Moment, Rates, screen, span
 
 EVERY_S: Final = 1.0
 _TIMEOUT_S: Final = 10.0
+_NO_ADDRESS: Final = "{} is no address of a status page: expected http://HOST:PORT"
 
 Fetch = Callable[[], Awaitable[Moment]]
 
@@ -76,7 +78,7 @@ async def _by_socket(path: Path) -> AsyncIterator[Fetch]:
 @contextlib.asynccontextmanager
 async def _by_http(url: str, token: str) -> AsyncIterator[Fetch]:
     if not url.startswith(("http://", "https://")):
-        raise StatusError(f"{url} is no address of a status page: expected http://HOST:PORT")
+        raise StatusError(_NO_ADDRESS.format(url))
     url = url.rstrip("/")
 
     async def get(name: str) -> Any:
@@ -89,6 +91,10 @@ async def _by_http(url: str, token: str) -> AsyncIterator[Fetch]:
                 return await response.json()
         except TimeoutError as error:
             raise StatusError(f"{url} does not answer within {_TIMEOUT_S:g} s") from error
+        except aiohttp.InvalidURL as error:
+            raise StatusError(_NO_ADDRESS.format(url)) from error
+        except aiohttp.ClientConnectorError as error:
+            raise StatusError(f"{url} can't be asked: {in_words(error.os_error)}") from error
         except (aiohttp.ClientError, ValueError) as error:
             raise StatusError(f"{url} can't be asked: {error}") from error
 

@@ -100,7 +100,9 @@ async def test_a_token_from_a_file(plant: FakePlant, tmp_path: Path, capsys: pyt
 async def test_nobody_there() -> None:
     for target, why in (
         ("gateway.plant.local", "expected http"),
-        (f"http://127.0.0.1:{free_port()}", "can't be asked"),
+        ("http://[bad", "expected http"),
+        ("http://127.0.0.1:99999", "expected http"),
+        (f"http://127.0.0.1:{free_port()}", "can't be asked: connection refused$"),
     ):
         with pytest.raises(GatewayError, match=why):
             await asyncio.to_thread(show_status, target)

@@ -131,6 +131,29 @@ def test_a_port_that_is_taken(run: Run, tmp_path: Path) -> None:
         assert run("simulate gateway.yaml") == (1, "", f"gateway: {why}\n")
 
 
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("replay absent.yaml absent.csv --out nowhere/kept.csv", "--out: there is no folder nowhere"),
+        ("replay absent.yaml absent.csv --plot nowhere/kept.png", "--plot: there is no folder nowhere"),
+        ("simulate absent.yaml --out nowhere/used.yaml", "--out: there is no folder nowhere"),
+        ("scan modbus-rtu /dev/null --parity odds", "expected even, none, odd as parity, not 'odds'"),
+        ("scan modbus-tcp 127.0.0.1 --units x", "expected numbers such as 1-16,255, not 'x'"),
+        ("browse http://127.0.0.1", "expected opc.tcp://host or opc.tcp://host:port"),
+        ("decode --time-unit h", "expected ms, us or ns"),
+    ],
+)
+def test_an_option_that_can_not_be_is_refused_before_the_work(run: Run, command: str, why: str) -> None:
+    code, out, told = run(command)
+    assert (code, out) == (2, "")
+    assert why in told.replace("'--", "--").replace("':", ":")
+
+
+def test_what_is_no_serial_port(run: Run) -> None:
+    code, _, told = run("scan modbus-rtu /dev/null --baudrate 9600 --parity even")
+    assert (code, told.splitlines()[-1]) == (1, "gateway: /dev/null: this is no serial port")
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_nothing_listens(run: Run, host: str) -> None:
     with socket.socket() as taken:
