@@ -18,6 +18,7 @@ from gateway.errors import LinkError
 from gateway.field.line.settings import LineConnection
 from gateway.field.modbus.settings import ModbusRtu, ModbusRtuTcp, ModbusTcp
 from gateway.field.opcua.settings import OpcuaConnection
+from gateway.tools.progress import tell
 from gateway.tools.simulation.parts import LinePart, ModbusPart, OpcUaPart, Part
 
 _TICK_S: Final = 0.2
@@ -31,6 +32,8 @@ def simulate(file: Path, *, remap: bool = False, out: Path | None = None, second
     configuration with the addresses in use.
     """
     configuration = load(file)
+    if out is not None and out.resolve() == file.resolve():
+        raise ValueError(f"{out} is the configuration itself: --out takes another file")
     parts = build(configuration)
     try:
         asyncio.run(_serve(configuration, parts, remap=remap, out=out, seconds=seconds))
@@ -90,6 +93,8 @@ async def _serve(
             yaml.width = 4096
             yaml.dump(rewired(configuration.file.read_text(encoding="utf-8"), parts), out)
             print(f"configuration: {out}", flush=True)
+        if seconds is None:
+            tell("serving until Ctrl-C")
         began = loop.time()
         while seconds is None or loop.time() - began < seconds:
             at = loop.time()

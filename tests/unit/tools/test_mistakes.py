@@ -149,6 +149,13 @@ def test_an_option_that_can_not_be_is_refused_before_the_work(run: Run, command:
     assert why in told.replace("'--", "--").replace("':", ":")
 
 
+def test_a_simulation_does_not_overwrite_the_configuration(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text(VALID)
+    code, _, told = run("simulate gateway.yaml --out ./gateway.yaml")
+    assert (code, told) == (2, "gateway: gateway.yaml is the configuration itself: --out takes another file\n")
+    assert (tmp_path / "gateway.yaml").read_text() == VALID
+
+
 def test_what_is_no_serial_port(run: Run) -> None:
     code, _, told = run("scan modbus-rtu /dev/null --baudrate 9600 --parity even")
     assert (code, told.splitlines()[-1]) == (1, "gateway: /dev/null: this is no serial port")
