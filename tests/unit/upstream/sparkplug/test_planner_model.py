@@ -105,7 +105,7 @@ class Rig:
 
     def reload(self) -> None:
         self.table = self.table.grown([*self.table, Tag("a", f"more{len(self.table)}")])
-        self.latest.grow(self.table)
+        self.latest.use_table(self.table)
         self.planner.use_table(self.table)
         self.births()
 
