@@ -18,7 +18,7 @@ from tests.fakes.upstream.delivery import STAMP
 
 MS = 1_000_000
 START_MS = 1_732_258_800_000
-DEVICES = ("a", "b", "c")
+DEVICES = ("a", "b")
 OLDER = TagTable([Tag("gone", "z"), Tag("b", "x", "int16"), Tag("a", "x")])
 
 
@@ -57,9 +57,10 @@ class Follower:
 
 
 class Rig:
-    def __init__(self) -> None:
+    def __init__(self, devices: int) -> None:
         self.now_ms = START_MS
-        self.table = TagTable(Tag(device, "x") for device in DEVICES)
+        self.devices = DEVICES[:devices]
+        self.table = TagTable(Tag(device, "x") for device in self.devices)
         self.latest = Latest(self.table)
         self.planner = Planner(Names("g", "n"), Catalog(self.table, None), self.latest, "1.0", datatypes=False)
         self.host = Follower()
@@ -118,22 +119,23 @@ OPERATIONS = st.lists(
     st.one_of(
         st.tuples(st.just("block"), st.booleans(), st.lists(st.booleans(), min_size=1, max_size=4), st.integers(0, 40)),
         st.tuples(st.just("link"), st.sampled_from(DEVICES), st.booleans()),
-        st.tuples(st.sampled_from(["settle", "births", "reconnect", "reload"])),
+        st.tuples(st.just("settle")),
+        st.tuples(st.sampled_from(["births", "reconnect", "reload"])),
     ),
     max_size=25,
 )
 
 
 @settings(max_examples=150, deadline=None)
-@given(OPERATIONS)
-def test_a_host_can_follow_and_misses_no_good_reading(operations: list[tuple[Any, ...]]) -> None:
-    rig = Rig()
+@given(st.integers(1, len(DEVICES)), OPERATIONS)
+def test_a_host_can_follow_and_misses_no_good_reading(devices: int, operations: list[tuple[Any, ...]]) -> None:
+    rig = Rig(devices)
     for name, *arguments in operations:
-        rig.now_ms += 7
+        rig.now_ms += 12
         getattr(rig, name)(*arguments)
     assert sorted(rig.host.heard) == sorted(rig.expected)
     rig.now_ms += 100
     rig.settle()
     down = {device for device in DEVICES if rig.planner.links.is_down(device)}
     assert down.isdisjoint(rig.host.alive)
-    assert set(DEVICES) - down <= set(rig.host.alive)
+    assert set(rig.devices) - down <= set(rig.host.alive)
