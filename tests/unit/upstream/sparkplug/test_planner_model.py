@@ -98,7 +98,8 @@ class Rig:
         assert steps is not None
         self._take(steps)
 
-    def link(self, device: str, online: bool) -> None:
+    def flip(self, device: str) -> None:
+        online = self.planner.links.is_down(device)
         self.planner.links.changed(device, self.now_ms * MS, online=online, since_ns=(self.now_ms - 3) * MS)
 
     def settle(self) -> None:
@@ -118,10 +119,11 @@ class Rig:
 OPERATIONS = st.lists(
     st.one_of(
         st.tuples(st.just("block"), st.booleans(), st.lists(st.booleans(), min_size=1, max_size=4), st.integers(0, 40)),
-        st.tuples(st.just("link"), st.sampled_from(DEVICES), st.booleans()),
+        st.tuples(st.just("flip"), st.sampled_from(DEVICES)),
         st.tuples(st.just("settle")),
         st.tuples(st.sampled_from(["births", "reconnect", "reload"])),
     ),
+    min_size=8,
     max_size=25,
 )
 
