@@ -15,6 +15,7 @@ import pytest
 
 from gateway.runtime.clock import Clock
 from gateway.runtime.latest import Latest
+from gateway.upstream.requests import Value
 from gateway.upstream.sparkplug import node
 from tests.fakes.mosquitto import Collector, Mosquitto, Received
 from tests.fakes.upstream.commanding import TABLE, Plant
@@ -144,6 +145,28 @@ async def test_commands_are_refused_and_recorded_where_the_upstream_takes_none(t
         ("refused", [{"tag": "press.temperature", "value": "nan"}], "this upstream takes no commands"),
         ("refused", "ffff", "it is no Sparkplug payload"),
     ]
+
+
+async def test_a_flood_of_commands_is_recorded_as_dropped(tmp_path: Path) -> None:
+    class Slow(Plant):
+        async def write(self, tag: int, value: Value) -> Value:
+            await gate.wait()
+            return await super().write(tag, value)
+
+    gate, plc = asyncio.Event(), Slow()
+    with Mosquitto(tmp_path) as broker, Collector(broker.port) as host:
+        async with running(broker.url, FakeDelivery(), table=TABLE, commands=plc.executor, listen=True, **SPARKPLUG):
+            await until(host, lambda messages: "DBIRTH press" in kinds(messages))
+            for _ in range(70):
+                await asyncio.to_thread(command, host, "press", name="running", boolean_value=True)
+            await asyncio.to_thread(rebirth, host)  # behind them, and not in their queue
+            await until(host, lambda messages: kinds(messages).count("NBIRTH") == 2)
+            gate.set()
+            await settled(lambda: any(kind == "refused" for kind, _ in plc.audit.records))
+            await settled(lambda: sum(kind == "result" for kind, _ in plc.audit.records) == 65)
+    [refused] = [body for kind, body in plc.audit.records if kind == "refused"]
+    assert refused["request"] == {"messages": 5}
+    assert refused["error"] == "more than 64 waited"
 
 
 async def test_durable_data_goes_with_qos_1_and_without_a_barrier(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import math
 from collections.abc import Callable
 from typing import Final
@@ -16,8 +15,6 @@ from gateway.upstream.message import Incoming
 from gateway.upstream.sparkplug.inbox import orders
 from gateway.upstream.sparkplug.node import Node
 from gateway.upstream.sparkplug.planner import Names, Planner
-
-log = logging.getLogger(__name__)
 
 MAX_REQUESTS: Final = 64
 MAX_SHOWN: Final = 20  # writes of one refused message in the record
@@ -36,18 +33,22 @@ class Writer:
         self._written = written
         self._requests: asyncio.Queue[Incoming] = asyncio.Queue(MAX_REQUESTS)
         self._number = 0
+        self._dropped = 0
 
     def put(self, message: Incoming) -> None:
         """A command message came."""
         try:
             self._requests.put_nowait(message)
         except asyncio.QueueFull:
-            log.warning("%s: more than %d commands wait: one is dropped", self._context.name, MAX_REQUESTS)
+            self._dropped += 1
 
     async def run(self) -> None:
         """Carry out what comes, until cancelled."""
         while True:
             await self._carry_out(await self._requests.get())
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                await self._refuse({"messages": dropped}, self._context.name, f"more than {MAX_REQUESTS} waited")
 
     async def _carry_out(self, message: Incoming) -> None:
         source = f"{self._context.name} {message.topic}"
