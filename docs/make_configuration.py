@@ -248,7 +248,7 @@ MEANING: Final[Mapping[str, str]] = {
     "group": "group id",
     "primary_host": "host application that must be online",
     "datatype_in_data": "data types in data messages too",
-    "durable": "a durable session",
+    "durable": "data with QoS 1, against the standard, instead of a barrier behind them",
     "listen": "`address:port`, or `none`",
     "token": "a reference to a secret; required beyond loopback",
     "level": "the least severe level that is logged",
