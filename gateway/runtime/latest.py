@@ -19,9 +19,10 @@ class Latest:
 
     def update(self, readings: Readings) -> None:
         """Take over a poll; of several rows of one tag the last one stays."""
-        self.value[readings.tag] = readings.value
-        self.time_ns[readings.tag] = readings.time_ns
-        self.quality[readings.tag] = readings.quality
+        rows = readings.tag.astype(np.intp)  # numpy's own index type: any other is converted at each use, dearly
+        self.value[rows] = readings.value
+        self.time_ns[rows] = readings.time_ns
+        self.quality[rows] = readings.quality
         if readings.texts:
             for tag, value in zip(readings.tag.tolist(), readings.value.tolist(), strict=True):
                 text = readings.texts.get(int(value)) if value == value else None  # noqa: PLR0124  # NaN has no text
