@@ -170,9 +170,14 @@ class Derived:
         self._computed = [
             _Computed(table, table.index(f"{DEVICE}.{name}"), expressions[name]) for name in _order(expressions)
         ]
+        self._is_input = np.zeros(len(table), np.bool_)
+        for computed in self._computed:
+            self._is_input[computed.inputs] = True
 
     def process(self, readings: Readings) -> Readings:
         """A poll's rows, and behind them what they give, in order of need."""
+        if not self._computed or not self._is_input.take(readings.tag).any():
+            return readings  # most polls of most devices
         for computed in self._computed:
             rows = computed(readings)
             if len(rows):

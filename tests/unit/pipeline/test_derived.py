@@ -169,6 +169,13 @@ def test_without_derived_tags_a_poll_is_handed_on_as_it_is() -> None:
     assert Derived(TagTable(RAW), None).process(given) is given
 
 
+def test_a_poll_that_brings_no_input_is_handed_on_as_it_is() -> None:
+    derived, _ = built(power="press.voltage * press.current", twice="derived.power * 2")
+    given = rows((POWER, 1, 2.0, 0))
+    assert derived.process(given) is given
+    assert len(derived.process(rows((POWER, 1, 2.0, 0), (CURRENT, 1, 2.0, 0)))) == 4
+
+
 def test_columns_handed_in_are_not_written_to() -> None:
     derived, _ = built(power="press.voltage * press.current")
     given = rows((VOLTAGE, 1, 2.0, 0), (CURRENT, 1, 0.0, 0))
