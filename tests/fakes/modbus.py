@@ -185,6 +185,7 @@ class FakeServer(FakeLink):
         super().__init__(device)
         self.rtu = rtu
         self.host, self.port = "127.0.0.1", 0
+        self.patience_s = 0.0  # it ends each connection after that long, unless 0
         self.connections = 0
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Transport] = set()
@@ -199,6 +200,8 @@ class FakeServer(FakeLink):
         """A client came."""
         self.connections += 1
         self._open.add(transport)
+        if self.patience_s:
+            self._handles.append(asyncio.get_running_loop().call_later(self.patience_s, transport.close))
 
     def closed(self, transport: asyncio.Transport) -> None:
         """A client left."""

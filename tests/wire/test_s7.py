@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from gateway.field.s7.settings import S7Connection
 from gateway.readings import Quality
 from tests.fakes.opcua import free_port
 from tests.fakes.port import RecordingPort, context_of, plan_of, settings_of
+from tests.fakes.waiting import until
 
 
 class BitServer(Server):
@@ -65,6 +66,37 @@ def plc() -> Iterator[Plc]:
     plc.start()
     yield plc
     plc.stop()
+
+
+@asynccontextmanager
+async def relayed(port: int, patience_s: float) -> AsyncIterator[tuple[int, list[None]]]:
+    """A firewall before the PLC that ends connections on which nothing was said for a while."""
+    connections: list[None] = []
+    open_now = 0
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(TimeoutError, ConnectionError):
+            while data := await asyncio.wait_for(reader.read(4096), patience_s):
+                writer.write(data)
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal open_now
+        open_now += 1
+        connections.append(None)
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(pump(reader, back), pump(there, writer))
+        for end in (back, writer):
+            end.close()
+            with suppress(ConnectionError):
+                await end.wait_closed()
+        open_now -= 1
+
+    server = await asyncio.start_server(relay, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], connections
+    finally:
+        server.close()
+        await until(lambda: open_now == 0)
 
 
 @asynccontextmanager
@@ -147,6 +179,19 @@ async def test_a_plc_that_restarts_is_bad_at_once_and_comes_back(plc: Plc) -> No
         plc.start()
         await port.wait(lambda: len(port.values("plc.word")) > known)
     assert port.links == [("plc", True, ""), ("plc", False, "link"), ("plc", True, "")]
+
+
+async def test_a_connection_that_ends_between_polls_is_read_without_a_gap(plc: Plc) -> None:
+    plc.block[2:4] = b"\x00\x07"
+    tags = {"word": {"address": "DB1.DBW2", "type": "int16"}}
+    async with (
+        relayed(plc.port, patience_s=0.03) as (port_number, connections),
+        running(port_number, tags, 0.2) as (_, port),
+    ):
+        await port.wait(lambda: len(port.values("plc.word")) >= 5)
+        assert port.qualities("plc.word") == {Quality.GOOD}
+        assert port.links == [("plc", True, "")]
+        assert len(connections) >= 5
 
 
 async def test_a_plc_that_refuses_everything_is_still_watched(plc: Plc) -> None:

@@ -1,7 +1,7 @@
 """The link of a bus as its stations use it: opened, closed, and opened anew where garbage came over TCP.
 
-Many devices end a connection that is idle for some seconds, some end it after each answer. So a link that has worked
-and is gone is opened once more before it counts as lost.
+Many devices end a connection that is idle for some seconds, some end it after each answer. So a link that is gone is
+opened once more before it counts as lost.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ class Session:
         self._opener = opener
         self._reopens = reopens
         self._wire: Wire | None = None
-        self._worked = False  # somebody answered since the link was last opened because it was gone
+        self._trusted = False  # it is opened once more when it is gone
         self._answered = 0.0
 
     @asynccontextmanager
     async def link(self) -> AsyncIterator[None]:
         """The open link; LinkError where it can't be had."""
         await self._open(settled=True)
+        self._trusted = True
         self._answered = time.monotonic()
         try:
             yield
@@ -50,20 +51,20 @@ class Session:
 
     async def ready(self) -> None:
         """To be awaited before requests: opens a link anew that ended meanwhile; LinkError where that fails."""
-        if self._worked and self._wire is not None and self._wire.lost:
-            self._worked = False
+        if self._trusted and self._wire is not None and self._wire.lost:
+            self._trusted = False
             await self._open()
 
     async def again(self, error: LinkError) -> None:
         """After a link was lost in a request that may be repeated: opens it once more, or passes the error on."""
-        if not self._worked:
+        if not self._trusted:
             raise error
-        self._worked = False
+        self._trusted = False
         await self._open(settled=True)
 
     def answered(self) -> None:
         """Somebody on the link answered."""
-        self._worked = True
+        self._trusted = True
         self._answered = time.monotonic()
 
     async def renew(self) -> None:

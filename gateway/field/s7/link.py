@@ -1,6 +1,7 @@
 """The connection to one PLC. The only module that knows snap7; its errors end here.
 
 A request that is given up in the middle leaves the stream out of step, so every failure but a refusal is a LinkError.
+A connection may end while nothing is asked (a firewall on the way): a read opens it once more before it counts as lost.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class S7Link:
     def __init__(self, settings: S7Connection) -> None:
         self._settings = settings
         self._client: AsyncClient | None = None
+        self._trusted = False  # it is opened once more when it is gone
 
     @property
     def max_size(self) -> int:
@@ -42,6 +44,14 @@ class S7Link:
     @asynccontextmanager
     async def link(self) -> AsyncIterator[None]:
         """The open connection; LinkError says why there is none."""
+        await self._connect()
+        self._trusted = True
+        try:
+            yield
+        finally:
+            await self._disconnect()
+
+    async def _connect(self) -> None:
         try:
             from snap7.async_client import AsyncClient  # noqa: PLC0415  # optional, and only where configured
         except ImportError as error:
@@ -55,10 +65,10 @@ class S7Link:
         except TimeoutError as error:
             raise LinkError(f"{settings.host}:{settings.port}: no answer within {settings.timeout:g} s") from error
         self._client = client
-        try:
-            yield
-        finally:
-            self._client = None
+
+    async def _disconnect(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
                     await client.disconnect()
@@ -67,8 +77,18 @@ class S7Link:
         """Bytes of an area. PlcError where the PLC refuses, LinkError otherwise."""
         from snap7.type import Area as SnapArea  # noqa: PLC0415
 
-        client = self._open()
-        return bytes(await self._bounded(client.read_area(SnapArea(_AREAS[area]), block, start, size)))
+        place = SnapArea(_AREAS[area]), block, start, size
+        try:
+            data = await self._bounded(self._open().read_area(*place))
+        except LinkError:
+            if not self._trusted:
+                raise
+            self._trusted = False
+            await self._disconnect()
+            await self._connect()
+            data = await self._bounded(self._open().read_area(*place))
+        self._trusted = True
+        return bytes(data)
 
     async def write(self, area: Area, block: int, start: int, data: bytes) -> None:
         """Write bytes to an area. PlcError where the PLC refuses, LinkError otherwise."""
