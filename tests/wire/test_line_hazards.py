@@ -244,6 +244,27 @@ async def test_a_pulled_port_is_bad_at_once_and_is_opened_again(tmp_path: Path) 
         scale.close()
 
 
+async def test_a_converter_that_hangs_up_between_polls_is_read_without_a_gap() -> None:
+    scale = TcpInstrument(lambda _request: b"+1.00kg\r\n")
+    await scale.start()
+    try:
+        async with running(0.2, poll="W\r\n", tcp=scale.endpoint) as (_, port):
+            for count in range(1, 5):
+                await port.wait(lambda count=count: len(port.values("scale.weight")) >= count)  # type: ignore[misc]
+                scale.hang_up()
+                await until(lambda: not scale.connected)
+        assert port.qualities("scale.weight") == {Quality.GOOD}
+        assert port.links == [("scale", True, "")]
+        async with running(0.2, poll="W\r\n", tcp=scale.endpoint) as (_, port):
+            await port.wait(lambda: bool(port.values("scale.weight")))
+            await scale.stop()
+            await port.wait(lambda: Quality.BAD_LINK in port.qualities("scale.weight"))
+            await scale.start()
+            await port.wait(lambda: port.links[-1] == ("scale", True, ""))
+    finally:
+        await scale.stop()
+
+
 async def test_a_stream_that_ends_is_opened_again() -> None:
     scale = TcpInstrument()
     await scale.start()

@@ -41,6 +41,7 @@ class LineSource:
         self._answers: deque[Line] = deque(maxlen=WAITING)
         self._last_byte = 0.0
         self._link: Link | None = None
+        self._trusted = False  # the connection is opened once more when it is gone
         self._wake = asyncio.Event()
         self._sinks: dict[str, Callable[[str], None]] = {}
 
@@ -83,27 +84,42 @@ class LineSource:
         assert self._devices is not None  # noqa: S101  # made in run()
         self._link = link
         with self._devices.outage():
-            self._framer = Framer(self._terminator)
-            wire = await open_wire(self._settings, self._received, self._wake.set)
+            wire = await self._open()
+            self._trusted = True
             try:
                 self._devices.connected()
                 self._adopt(set(self._devices))
-                await self._serve(wire)
+                while True:
+                    await self._serve(wire)
+                    wire = await self._open()
             finally:
                 wire.close()
 
+    async def _open(self) -> Wire:
+        self._framer = Framer(self._terminator)
+        return await open_wire(self._settings, self._received, self._wake.set)
+
     async def _serve(self, wire: Wire) -> None:
+        """Serve the instruments; returns where a connection that ended while nothing was asked is wanted again."""
         loop = asyncio.get_running_loop()
         while True:
-            if wire.lost:
-                raise LinkError(wire.lost)
             instrument = min(self._instruments.values(), key=lambda each: each.due)
+            if wire.lost and not self._may_idle():
+                raise LinkError(wire.lost)
             if not await self._reached(instrument.due):
                 continue
+            if wire.lost:
+                self._trusted = False
+                return
             if instrument.poll is None:
                 instrument.serve(loop.time())
             else:
                 await self._ask(wire, instrument, instrument.poll)
+
+    def _may_idle(self) -> bool:
+        """Many converters end a connection that is idle: where everybody is asked it is not missed until then."""
+        talkers = any(each.poll is None for each in self._instruments.values())
+        return self._trusted and self._settings.tcp is not None and not talkers
 
     async def _reached(self, deadline: float) -> bool:
         """Wait until an instant; False where something else woke us first."""
@@ -138,6 +154,7 @@ class LineSource:
         return True
 
     def _worked(self) -> None:
+        self._trusted = True
         if self._link is not None:
             self._link.worked()
 
