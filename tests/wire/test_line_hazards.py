@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,14 +11,12 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import LinkError
 from gateway.field.contract import Source
 from gateway.field.line import LINE
 from gateway.field.line.decode import sealed
 from gateway.field.line.framer import Framer
 from gateway.field.line.settings import LineConnection
 from gateway.field.line.source import LineSource
-from gateway.field.serialport import SerialLine, open_port, why
 from gateway.readings import Quality
 from tests.fakes.line import PtyInstrument, TcpInstrument
 from tests.fakes.port import RecordingPort, context_of, plan_of, settings_of
@@ -297,27 +294,3 @@ async def test_a_reload_adds_an_instrument_without_touching_the_port() -> None:
     finally:
         await line.stop()
     assert ("scale", False, "link") not in port.links
-
-
-async def test_a_port_that_is_taken_absent_or_no_port_is_named(tmp_path: Path) -> None:
-    scale = PtyInstrument()
-    first = await open_port(SerialLine(scale.port))
-    with pytest.raises(LinkError, match="in use by another program"):
-        await open_port(SerialLine(scale.port))
-    first.close()
-    (await open_port(SerialLine(scale.port))).close()
-    scale.close()
-    with pytest.raises(LinkError, match="no such port"):
-        await open_port(SerialLine(str(tmp_path / "ttyUSB0")))
-    file = tmp_path / "notes.txt"
-    file.touch()
-    with pytest.raises(LinkError, match="notes"):
-        await open_port(SerialLine(str(file)))
-
-
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [(errno.EACCES, "group dialout"), (errno.ENOENT, "no such port"), (errno.EBUSY, "in use by another program")],
-)
-def test_a_port_that_cant_be_opened_says_what_to_do(code: int, words: str) -> None:
-    assert words in why("/dev/ttyUSB9", code, "")
