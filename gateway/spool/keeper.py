@@ -133,6 +133,7 @@ class Keeper:
             raise
 
     def _failed(self, error: SpoolError) -> None:
+        self.retry_at = asyncio.get_running_loop().time() + self._backoff.delay()
         if isinstance(error, InUseError):
             return
         if isinstance(error, FullError) and self.ready:
@@ -142,7 +143,6 @@ class Keeper:
             self.ready = False
         if isinstance(error, DamagedError):
             self._damage = str(error)
-        self.retry_at = asyncio.get_running_loop().time() + self._backoff.delay()
         if str(error) != self._counters.error:
             log.warning("spool: %s: %s: going on in memory", self._path, error, extra={"error": str(error)})
         self._counters.error = str(error)

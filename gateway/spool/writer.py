@@ -82,7 +82,9 @@ class Writer:
         aged = committer.aged + self._room.age_every
         if not keeper.ready:
             return min(keeper.retry_at, tell, aged if len(stock.front) else inf)
-        if committer.acked is None and any(delivery.acked for delivery in stock.deliveries.values()):
+        if not any(delivery.acked for delivery in stock.deliveries.values()):
+            committer.acked = None
+        elif committer.acked is None:
             committer.acked = now
         write = min(
             self._commit_due(),

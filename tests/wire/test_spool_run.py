@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.runtime.counters import SpoolCounters
 from gateway.spool import Spool
-from tests.fakes.spool import START_NS, events_of, make, readings, take, values_of
+from tests.fakes.spool import START_NS, drain, events_of, make, readings, take, values_of
 from tests.fakes.spool_daemon import survives_kills
 from tests.fakes.waiting import until
 
@@ -85,6 +85,32 @@ async def test_idle_means_asleep(tmp_path: Path) -> None:
 def switches() -> int:
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("voluntary_ctxt_switches")))
+
+
+async def test_an_upstream_that_leaves_with_an_unwritten_acknowledgement_leaves_nothing_to_do(tmp_path: Path) -> None:
+    async with running(make(tmp_path / "s.db", ("plant", "cloud"), **QUICK)) as spool:
+        spool.append(readings([1.0]))
+        await spool.commit()
+        plant = spool.delivery("plant")
+        plant.acknowledge(await take(plant))
+        await until(lambda: spool._writer.committer.acked is not None)
+        spool.forget("plant")
+        assert await drain(spool.delivery("cloud"), spool)
+        await asyncio.sleep(3 * 0.1)  # commit intervals
+        before = spool._writer.turns
+        await asyncio.sleep(3 * 0.1)
+        assert spool._writer.turns - before < 5
+
+
+async def test_a_disk_that_another_daemon_took_meanwhile_is_asked_now_and_then(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("in the way")
+    async with running(make(tmp_path / "state" / "s.db", **QUICK)) as spool:
+        (tmp_path / "state").unlink()
+        async with make(tmp_path / "state" / "s.db"):
+            before = spool._writer.turns
+            await asyncio.sleep(1.5)  # the first attempt comes within a second
+            assert spool._writer.turns - before < 5
+            assert not spool._keeper.ready
 
 
 async def test_a_disk_that_comes_late_is_found(tmp_path: Path) -> None:
