@@ -8,7 +8,7 @@ import pytest
 
 from gateway.runtime.counters import SpoolCounters
 from gateway.spool.schema import Changes
-from tests.fakes.spool import drain, events_of, make, noise, readings, take, values_of
+from tests.fakes.spool import START_NS, drain, events_of, make, noise, readings, take, values_of
 
 
 async def test_a_dead_upstream_holds_up_nobody_and_loses_nothing(tmp_path: Path) -> None:
@@ -100,6 +100,17 @@ async def test_an_upstream_of_the_same_name_starts_anew_after_forgetting(tmp_pat
         await spool.commit()
         assert again.backlog == 1
         assert values_of(await drain(again, spool)) == [2.0]
+
+
+async def test_an_upstream_is_told_of_no_loss_from_before_its_time(tmp_path: Path) -> None:
+    async with make(tmp_path / "s.db", ("plant", "cloud")) as spool:
+        spool.lost("missed_tick", ["press.t1"], START_NS, START_NS, 8)
+        spool.forget("cloud")
+        cloud = spool.delivery("cloud")
+        spool.append(readings([1.0]))
+        await spool.commit()
+        assert events_of(await drain(cloud, spool)) == []
+        assert [loss["count"] for loss in events_of(await drain(spool.delivery("plant"), spool))] == [8]
 
 
 async def test_a_renamed_upstream_takes_over_the_backlog(tmp_path: Path) -> None:
