@@ -8,10 +8,33 @@ from __future__ import annotations
 import asyncio
 import struct
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+CONFIG = """
+gateway: {{name: cell}}
+connections:
+  plc:
+    driver: modbus-tcp
+    host: 127.0.0.1
+    port: {plc}
+    timeout: 10s
+    devices: {{press: {{unit: 1, every: 20ms, tags: {{count: {{address: holding:0, type: uint32}}{more}}}}}}}
+spool: {{path: {folder}/spool.db, seal: {{max_age: 100ms}}, commit_interval: 500ms{spool}}}
+upstreams: {{{upstreams}}}
+status: {{listen: none}}
+shutdown_timeout: 1s
+"""
 _HEAD = struct.Struct(">HHHBBHH")
+
+
+def counting(folder: Path, plc: CountingPlc, upstreams: str, *, spool: str = "", more: str = "") -> Path:
+    """The configuration of a daemon `cell` that reads the counter as `press.count` fifty times a second."""
+    file = folder / "gateway.yaml"
+    spool, more = (f", {text}" if text else "" for text in (spool, more))
+    file.write_text(CONFIG.format(plc=plc.port, folder=folder, upstreams=upstreams, spool=spool, more=more))
+    return file
 
 
 class CountingPlc:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.fakes.accounts import Accounts, Kill, newest
-from tests.fakes.counting_plc import CountingPlc
+from tests.fakes.counting_plc import CountingPlc, counting
 from tests.fakes.gateway import GatewayProcess
 from tests.fakes.mosquitto import Collector, Mosquitto
 from tests.fakes.upstream.proxy import Proxy
@@ -25,23 +25,6 @@ from tests.fakes.waiting import until
 
 COMMIT_S = 0.5
 TRIP_NS = 100_000_000  # from the PLC to the spool, on a busy machine
-CONFIG = """
-gateway: {{name: cell}}
-connections:
-  plc:
-    driver: modbus-tcp
-    host: 127.0.0.1
-    port: {plc}
-    timeout: 10s
-    devices:
-      press: {{unit: 1, every: 20ms, tags: {{count: {{address: holding:0, type: uint32}}}}}}
-spool: {{path: {folder}/spool.db, seal: {{max_age: 100ms}}, commit_interval: 500ms}}
-upstreams:
-  plant: {{broker: "{plant}"}}
-  cloud: {{broker: "{cloud}", format: json}}
-status: {{listen: none}}
-shutdown_timeout: 1s
-"""
 
 
 @dataclass
@@ -125,10 +108,8 @@ async def killed_at_random(folder: Path, rounds: int, seed: int) -> Accounts:
             broker = stack.enter_context(Mosquitto(folder))
             proxy = await stack.enter_async_context(Proxy(broker.port))
             sides[name] = Side(broker, proxy, stack.enter_context(Collector(broker.port)))
-        config = folder / "gateway.yaml"
-        urls = {name: side.proxy.url for name, side in sides.items()}
-        config.write_text(CONFIG.format(plc=plc.port, folder=folder, **urls))
-        lives = Lives(config, sides, rng)
+        upstreams = ", ".join(f'{name}: {{broker: "{side.proxy.url}"}}' for name, side in sides.items())
+        lives = Lives(counting(folder, plc, upstreams), sides, rng)
         flapping = [asyncio.create_task(side.comes_and_goes(rng)) for side in sides.values()]
         try:
             for number in range(rounds):

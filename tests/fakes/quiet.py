@@ -5,24 +5,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from tests.fakes.counting_plc import CountingPlc
+from tests.fakes.counting_plc import CountingPlc, counting
 from tests.fakes.gateway import GatewayProcess
 from tests.fakes.mosquitto import Collector, Mosquitto
 from tests.fakes.waiting import until
-
-CONFIG = """
-gateway: {{name: cell}}
-connections:
-  plc:
-    driver: modbus-tcp
-    host: 127.0.0.1
-    port: {plc}
-    devices:
-      press: {{unit: 1, every: 20ms, tags: {{count: {{address: holding:0, type: uint32}}}}}}
-spool: {{path: {folder}/spool.db, seal: {{max_age: 100ms}}, commit_interval: 500ms}}
-upstreams: {{plant: {{broker: "{broker}"}}}}
-status: {{listen: none}}
-"""
 
 
 def written(pid: int) -> tuple[int, int]:
@@ -34,10 +20,9 @@ def written(pid: int) -> tuple[int, int]:
 
 async def written_in(folder: Path, seconds: float) -> tuple[int, int, int]:
     """What a daemon at 50 readings/s writes: to storage, by calls; and by calls in as long an outage."""
-    config = folder / "gateway.yaml"
     with Mosquitto(folder) as broker, Collector(broker.port) as received:
         async with CountingPlc() as plc:
-            config.write_text(CONFIG.format(plc=plc.port, folder=folder, broker=broker.url))
+            config = counting(folder, plc, f'plant: {{broker: "{broker.url}"}}')
             async with GatewayProcess(config) as daemon:
                 await daemon.ready()
                 await until(lambda: plc.reads > 100 and len(received.messages) > 10)

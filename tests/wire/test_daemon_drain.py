@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from tests.fakes.broker import ScriptedBroker
-from tests.fakes.counting_plc import CountingPlc
+from tests.fakes.counting_plc import CountingPlc, counting
 from tests.fakes.gateway import GatewayProcess
 from tests.fakes.mosquitto import Collector, Mosquitto, Received
 from tests.fakes.upstream.proxy import Proxy
@@ -19,30 +19,6 @@ from tests.fakes.waiting import until
 
 EVERY_S = 0.02
 SEAL_S = 0.1
-CONFIG = """
-gateway: {{name: cell}}
-connections:
-  plc:
-    driver: modbus-tcp
-    host: 127.0.0.1
-    port: {plc}
-    devices:
-      press:
-        unit: 1
-        every: 20ms
-        tags:
-          count: {{address: holding:0, type: uint32}}
-          {more}
-spool: {{path: {folder}/spool.db, seal: {{max_age: 100ms}}, commit_interval: 500ms, {spool}}}
-upstreams: {{{upstreams}}}
-status: {{listen: none}}
-"""
-
-
-def configure(folder: Path, plc: CountingPlc, upstreams: str, spool: str = "max_size: 1GiB", more: str = "") -> Path:
-    file = folder / "gateway.yaml"
-    file.write_text(CONFIG.format(plc=plc.port, folder=folder, upstreams=upstreams, spool=spool, more=more))
-    return file
 
 
 def arrivals(messages: list[Received]) -> Iterator[tuple[int, float]]:
@@ -79,7 +55,7 @@ async def test_live_first_delivers_the_present_at_once_and_the_past_at_its_rate(
     with Mosquitto(tmp_path) as broker, Collector(broker.port) as received:
         async with Proxy(broker.port) as proxy, CountingPlc() as plc:
             spool = f"drain: live-first, backlog_rate: {rate}"
-            config = configure(tmp_path, plc, f'plant: {{broker: "{proxy.url}"}}', spool)
+            config = counting(tmp_path, plc, f'plant: {{broker: "{proxy.url}"}}', spool=spool)
             async with GatewayProcess(config) as daemon:
                 await daemon.ready()
                 await until(lambda: newest(received) > 20)
@@ -111,7 +87,7 @@ def _times(received: Collector, order: list[int]) -> list[float]:
 async def test_oldest_first_keeps_the_order_of_each_tag_over_an_outage(tmp_path: Path) -> None:
     with Mosquitto(tmp_path) as broker, Collector(broker.port) as received:
         async with Proxy(broker.port) as proxy, CountingPlc() as plc:
-            config = configure(tmp_path, plc, f'plant: {{broker: "{proxy.url}"}}')
+            config = counting(tmp_path, plc, f'plant: {{broker: "{proxy.url}"}}')
             async with GatewayProcess(config) as daemon:
                 await daemon.ready()
                 await until(lambda: newest(received) > 20)
@@ -134,7 +110,7 @@ async def test_an_upstream_that_never_acknowledges_delays_no_other(tmp_path: Pat
                 upstreams = f'plant: {{broker: "{broker.url}"}}'
                 if name == "beside":
                     upstreams += f', cloud: {{broker: "{cloud.url}", window: 5}}'
-                async with GatewayProcess(configure(folder, plc, upstreams)) as daemon:
+                async with GatewayProcess(counting(folder, plc, upstreams)) as daemon:
                     await daemon.ready()
                     await until(lambda each=received: newest(each) > 120)  # type: ignore[misc]  # a default binds
                     assert bool(cloud.published) == (name == "beside")
@@ -153,7 +129,7 @@ async def test_each_upstream_gets_what_it_selects_and_hears_of_no_other_loss(tmp
         plc = await stack.enter_async_context(CountingPlc())
         selected = f'cloud: {{broker: "{far.url}", select: ["*.more", "!*.count"]}}'
         more = "more: {address: holding:40, type: uint16}"
-        config = configure(tmp_path, plc, f'plant: {{broker: "{near.url}"}}, {selected}', more=more)
+        config = counting(tmp_path, plc, f'plant: {{broker: "{near.url}"}}, {selected}', more=more)
         daemon = await stack.enter_async_context(GatewayProcess(config))
         await daemon.ready()
         await until(lambda: newest(plant) > 20)
