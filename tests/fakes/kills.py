@@ -67,7 +67,7 @@ class Lives:
     sides: dict[str, Side]
     rng: random.Random
     kills: list[Kill] = field(default_factory=list)
-    stops: int = 0
+    stops: list[tuple[int, int]] = field(default_factory=list)
 
     async def life(self, number: int) -> None:
         """Start, run for a while, and end: mostly by SIGKILL, sometimes before it is ready."""
@@ -79,12 +79,12 @@ class Lives:
                 await daemon.ready()
                 ready_ns = time.time_ns()
                 await asyncio.sleep(self.rng.uniform(0.0, 3.0))
+            at_ns = time.time_ns()
             if ready_ns and self.rng.random() < 0.15:
                 assert await daemon.end() == 0, daemon.log
-                self.stops += 1
+                self.stops.append((at_ns, time.time_ns()))
                 return
             away = [side.away_ns for side in self.sides.values() if side.away_ns]
-            at_ns = time.time_ns()
             await daemon.end(signal.SIGKILL)
             self.kills.append(Kill(at_ns, time.time_ns(), ready_ns, min(away, default=0)))
 

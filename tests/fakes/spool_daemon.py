@@ -80,7 +80,7 @@ class Lives:
     """One life of the daemon after the other, on one spool."""
 
     def __init__(self, path: Path) -> None:
-        self.accounts = Accounts([], [], 0, COMMIT_S, TRIP_NS)
+        self.accounts = Accounts([], [], [], COMMIT_S, TRIP_NS)
         self.received: list[tuple[str, str]] = []
         self._path = path
 
