@@ -64,14 +64,7 @@ class Plain:
 
     async def run(self, session: Session, link: Link, stop: asyncio.Event) -> None:
         """Subscribe, say online, tell the devices' states, then send blocks."""
-        if self._spoken and self._looks_for_twin:
-            self._looks_for_twin = False  # a broker that ends the connection on a denied subscription is asked once
-            codes = await session.subscribe([self._state_topic], retained=True)
-            self._looks_for_twin = codes[0] < 0x80
-        if self._context.commands is not None:
-            codes = await session.subscribe([self._request_topic])
-            if codes[0] >= 0x80:
-                log.warning("%s: the broker refuses the subscription to %s", self._context.name, self._request_topic)
+        await self._subscribe(session)
         outbox = self._sender.outbox
         outbox.put(state_message(self._context.identity, "online"))
         self._spoken = True
@@ -82,6 +75,20 @@ class Plain:
             await self._sender.run(session, link, stop, self._receive)
         finally:
             self._session = None
+
+    async def _subscribe(self, session: Session) -> None:
+        """One packet for all: some brokers look at no second one before their retained messages are acknowledged."""
+        looks, listens = self._spoken and self._looks_for_twin, self._context.commands is not None
+        topics = [self._state_topic] * looks + [self._request_topic] * listens
+        if not topics:
+            return
+        if looks:
+            self._looks_for_twin = False  # a broker that ends the connection on a denied subscription is asked once
+        codes = dict(zip(topics, await session.subscribe(topics, retained=[self._state_topic]), strict=False))
+        if looks:
+            self._looks_for_twin = codes.get(self._state_topic, 0x80) < 0x80
+        if codes.get(self._request_topic, 0) >= 0x80:
+            log.warning("%s: the broker refuses the subscription to %s", self._context.name, self._request_topic)
 
     async def farewell(self, session: Session) -> bool:
         """State offline, acknowledged."""

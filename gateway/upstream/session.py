@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -134,14 +134,12 @@ class Session:
             self.in_flight += 1
         return info.mid
 
-    async def subscribe(self, filters: Sequence[str], qos: int = 1, *, retained: bool = False) -> list[int]:
+    async def subscribe(self, filters: Sequence[str], qos: int = 1, *, retained: Collection[str] = ()) -> list[int]:
         """Subscribe and wait for the SUBACK: one reason code for each filter, 0x80 and above is a refusal.
 
-        `retained`: what the broker keeps is wanted, and nothing of our own; under 3.1.1 both come anyway.
+        `retained`: filters of which what the broker keeps is wanted, and nothing of our own; 3.1.1 sends both anyway.
         """
-        handling = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if retained else SubscribeOptions.RETAIN_DO_NOT_SEND
-        options = SubscribeOptions(qos, noLocal=retained, retainAsPublished=True, retainHandling=handling)
-        wanted: list[Any] = [(name, options if self._v5 else qos) for name in filters]
+        wanted: list[Any] = [(name, _options(qos, kept=name in retained) if self._v5 else qos) for name in filters]
         code, mid = self._client.subscribe(wanted)
         if code != mqtt.MQTT_ERR_SUCCESS or mid is None:
             raise self._error or LinkError("not connected")
@@ -298,3 +296,8 @@ class Session:
                 future.set_exception(error)
                 future.exception()  # whoever waits sees it; nobody waiting is no fault
         self._wake.set()
+
+
+def _options(qos: int, *, kept: bool) -> SubscribeOptions:
+    handling = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if kept else SubscribeOptions.RETAIN_DO_NOT_SEND
+    return SubscribeOptions(qos, noLocal=kept, retainAsPublished=True, retainHandling=handling)

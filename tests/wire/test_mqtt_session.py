@@ -9,12 +9,14 @@ import logging
 import pytest
 
 from gateway.runtime.supervise import Backoff
+from gateway.tools.broker import EmbeddedBroker
 from gateway.upstream import session as session_module
 from gateway.upstream.plan import Plan
 from gateway.upstream.session import Session
 from gateway.upstream.settings import Tls, parse_endpoint
 from tests.fakes.broker import PUBLISH, ScriptedBroker, packet, publish_packet
 from tests.fakes.upstream.certificates import Authority
+from tests.fakes.upstream.commanding import Plant
 from tests.fakes.upstream.delivery import FakeDelivery, block, blocks, plant
 from tests.fakes.upstream.running import running
 from tests.fakes.upstream.virtually import virtually
@@ -165,3 +167,22 @@ async def test_an_outage_is_logged_once(caplog: pytest.LogCaptureFixture) -> Non
             await until(lambda: not delivery.left)
     words = [record.message for record in caplog.records if "plant:" in record.message]
     assert [word.split(": ")[1].split()[0] for word in words] == ["down", "back"]
+
+
+async def test_a_broker_that_waits_for_its_own_acknowledgements_is_back_at_once() -> None:
+    plant = Plant()
+    loop = asyncio.get_running_loop()
+    async with (
+        EmbeddedBroker() as broker
+    ):  # amqtt reads no second SUBSCRIBE before that
+        delivery = FakeDelivery([block(0, TABLE)])
+        url = f"mqtt://127.0.0.1:{broker.port}"
+        async with running(url, delivery, table=TABLE, protocol="3.1.1", commands=plant.executor, listen=True) as up:
+            await until(lambda: not delivery.left)
+            await broker.pull()
+            await until(lambda: not up.counters.up)
+            delivery.append(block(1, TABLE))
+            await broker.plug_in()
+            began = loop.time()
+            await until(lambda: not delivery.left)
+            assert loop.time() - began < 4.0  # amqtt waits 5 s

@@ -204,7 +204,7 @@ class EdgeNode:
     async def _granted(self, session: Session, topics: list[str], *, retained: bool = False) -> None:
         if not topics:
             return
-        codes = await session.subscribe(topics, retained=retained)
+        codes = await session.subscribe(topics, retained=topics if retained else ())
         for topic, code in zip(topics, codes, strict=True):
             if code >= 0x80:
                 raise LinkError(f"the broker refuses the subscription to {topic}")
