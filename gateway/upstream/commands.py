@@ -19,6 +19,7 @@ from gateway.readings import TagTable
 from gateway.runtime.clock import Clock
 from gateway.upstream.identity import compact
 from gateway.upstream.requests import BadRequestError, Request, Value, Write, allowed, parse, recorded, same, shown
+from gateway.upstream.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class _Bucket:
 
 
 class Executor:
-    """The one place that writes to devices on outside orders; requests are carried out one after the other."""
+    """The one place that writes to devices on outside orders; requests to one device go one after the other."""
 
     def __init__(
         self,
@@ -86,7 +87,7 @@ class Executor:
         self._memory = memory
         self._audit = audit
         self._note = note  # takes `{"event":"write",...}`, to which the caller adds gateway, boot, seq and time
-        self._lock = asyncio.Lock()
+        self._turns = Turns()
         self._rates: dict[str, _Bucket] = {}
 
     def use_table(self, table: TagTable) -> None:
@@ -95,14 +96,14 @@ class Executor:
 
     async def answer(self, request: bytes, source: str) -> bytes:
         """See Commands."""
-        async with self._lock:
-            try:
-                wanted = parse(request)
-            except BadRequestError as error:
-                body = {"source": source, "error": str(error), "request": request[:1000].decode(errors="replace")}
-                await self._record("bad_request", body)
-                return compact({"id": error.id, "results": [{"status": "bad_request"}]})
-            key = f"command/{wanted.id}"
+        try:
+            wanted = parse(request)
+        except BadRequestError as error:
+            body = {"source": source, "error": str(error), "request": request[:1000].decode(errors="replace")}
+            await self._record("bad_request", body)
+            return compact({"id": error.id, "results": [{"status": "bad_request"}]})
+        key = f"command/{wanted.id}"
+        async with self._turns.of([key, *self._devices(wanted)]):
             known = await self._memory.recall(key)
             if known is not None:
                 await self._record("repeated", {"source": source, "id": wanted.id})
@@ -113,6 +114,10 @@ class Executor:
         """See Commands."""
         log.warning("%s: refused: %s", source, why)
         await self._record("refused", {"source": source, "error": why, "request": request})
+
+    def _devices(self, wanted: Request) -> set[str]:
+        found = [self._table.find(write.tag) for write in wanted.writes]
+        return {self._table[index].device for index in found if index is not None}
 
     async def dropped(self, count: int, source: str) -> None:
         """See Commands."""

@@ -9,6 +9,7 @@ from typing import Final
 
 from gateway.readings import TagTable
 from gateway.runtime.supervise import Link
+from gateway.upstream.commands import Commands
 from gateway.upstream.conversation import Context
 from gateway.upstream.identity import device_message, state_message
 from gateway.upstream.message import Incoming, Message, pack_properties
@@ -22,6 +23,7 @@ from gateway.upstream.twin import Twin
 log = logging.getLogger(__name__)
 
 MAX_REQUESTS: Final = 64
+MAX_AT_ONCE: Final = 8
 
 
 class Plain:
@@ -113,18 +115,27 @@ class Plain:
                 self._requests.put_nowait(replace(message, payload=message.payload[: MAX_REQUEST + 1]))
 
     async def background(self) -> None:
-        """Carry out commands one after the other; they outlive the session they came by."""
+        """Carry out commands, a few at a time (a dead device holds up its own); they outlive their session."""
         commands = self._context.commands
-        while commands is not None:
-            request = await self._requests.get()
-            answer = await commands.answer(request.payload, self._context.name)
-            properties = pack_properties(correlation=request.correlation)
-            wanted = request.response_topic
-            topic = wanted if wanted and not set(wanted) & set("+#\0") else self._result_topic
-            self._say(Message(topic, answer, properties=properties))
-            if self._dropped:
-                dropped, self._dropped = self._dropped, 0
-                await commands.dropped(dropped, self._context.name)
+        if commands is None:
+            return
+        slots = asyncio.Semaphore(MAX_AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await slots.acquire()
+                request = await self._requests.get()
+                task = group.create_task(self._carry_out(commands, request))
+                task.add_done_callback(lambda _: slots.release())
+
+    async def _carry_out(self, commands: Commands, request: Incoming) -> None:
+        answer = await commands.answer(request.payload, self._context.name)
+        properties = pack_properties(correlation=request.correlation)
+        wanted = request.response_topic
+        topic = wanted if wanted and not set(wanted) & set("+#\0") else self._result_topic
+        self._say(Message(topic, answer, properties=properties))
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            await commands.dropped(dropped, self._context.name)
 
     def _say(self, message: Message) -> None:
         if self._session is not None or not message.retain:  # what is retained is said anew in each session

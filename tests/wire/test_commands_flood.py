@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.upstream.connect import RECEIVE_MAXIMUM
-from gateway.upstream.plain import MAX_REQUESTS
+from gateway.upstream.plain import MAX_AT_ONCE, MAX_REQUESTS
 from tests.fakes.broker import ScriptedBroker, publish_packet
 from tests.fakes.cell import cell
 from tests.fakes.mosquitto import Collector, Mosquitto
@@ -42,7 +42,7 @@ def held() -> tuple[Plant, asyncio.Event]:
 
 async def test_what_waits_is_not_acknowledged_so_the_broker_holds_it_back(held: tuple[Plant, asyncio.Event]) -> None:
     plant, release = held
-    count = MAX_REQUESTS + RECEIVE_MAXIMUM
+    count = MAX_REQUESTS + MAX_AT_ONCE + RECEIVE_MAXIMUM
     async with (
         ScriptedBroker() as broker,
         running(broker.url, FakeDelivery(), table=TABLE, commands=plant.executor, listen=True) as up,
@@ -51,10 +51,10 @@ async def test_what_waits_is_not_acknowledged_so_the_broker_holds_it_back(held: 
         assert b"\x21" + RECEIVE_MAXIMUM.to_bytes(2, "big") in broker.connects[0].properties
         for number in range(1, count + 1):
             broker.send(publish_packet(ASK, request(number), mid=number))
-        await until(lambda: len(broker.answers) == MAX_REQUESTS + 1)  # one is in work
+        await until(lambda: len(broker.answers) == MAX_REQUESTS + MAX_AT_ONCE)
         up.upstream.link("press", True, "", 1)  # a round trip: nothing more was acknowledged meanwhile
         await until(lambda: "cell/press/state" in [publish.topic for publish in broker.acknowledged])
-        assert broker.answers == list(range(1, MAX_REQUESTS + 2))
+        assert broker.answers == list(range(1, MAX_REQUESTS + MAX_AT_ONCE + 1))
         release.set()
         await until(lambda: [publish.topic for publish in broker.acknowledged].count(RESULT) == count)
         assert broker.answers == list(range(1, count + 1))
@@ -75,7 +75,7 @@ async def test_what_quality_0_piles_up_is_dropped_and_audited(held: tuple[Plant,
         release.set()
         await until(lambda: any(kind == "dropped" for kind, _ in plant.audit.records))
         dropped = sum(int(str(body["count"])) for kind, body in plant.audit.records if kind == "dropped")
-        assert 1 <= dropped <= 3001 - MAX_REQUESTS
+        assert 1 <= dropped <= 3001 - MAX_REQUESTS - MAX_AT_ONCE
         await until(lambda: [publish.topic for publish in broker.acknowledged].count(RESULT) == 3001 - dropped)
         assert broker.connections == 1
 

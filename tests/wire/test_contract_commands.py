@@ -196,13 +196,15 @@ async def test_the_box_itself_writes_through_the_running_daemon(tmp_path: Path) 
     async with cell(tmp_path) as c:
         await until(lambda: bool(c.messages("cell/press/data")))
         calls = [("press.setpoint", "321"), ("press.lot", "007"), ("press.on", "true"), ("press.setpoint", "9999")]
+        calls.append(("press.setpoint", "[" * 20_000))
         answers = [await command_line("write", str(c.config), tag, value) for tag, value in calls]
-        await until(lambda: len(c.events("write")) == 4)
+        await until(lambda: len(c.events("write")) == 5)
     assert [(code, json.loads(out), error) for code, out, error in answers] == [
         (0, {"tag": "press.setpoint", "status": "ok", "readback": 321}, ""),
         (0, {"tag": "press.lot", "status": "ok", "readback": "007"}, ""),
         (0, {"tag": "press.on", "status": "ok", "readback": True}, ""),
         (1, {"tag": "press.setpoint", "status": "out_of_range"}, ""),
+        (1, {"tag": "press.setpoint", "status": "bad_type"}, ""),
     ]
     code, out, error = await command_line("write", str(c.config), "press.setpoint", "1")
     assert (code, out) == (1, "")

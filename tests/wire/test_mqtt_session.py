@@ -172,9 +172,7 @@ async def test_an_outage_is_logged_once(caplog: pytest.LogCaptureFixture) -> Non
 async def test_a_broker_that_waits_for_its_own_acknowledgements_is_back_at_once() -> None:
     plant = Plant()
     loop = asyncio.get_running_loop()
-    async with (
-        EmbeddedBroker() as broker
-    ):  # amqtt reads no second SUBSCRIBE before that
+    async with EmbeddedBroker() as broker:  # amqtt reads no second SUBSCRIBE before that
         delivery = FakeDelivery([block(0, TABLE)])
         url = f"mqtt://127.0.0.1:{broker.port}"
         async with running(url, delivery, table=TABLE, protocol="3.1.1", commands=plant.executor, listen=True) as up:

@@ -21,6 +21,7 @@ TABLE = TagTable(
         Tag("press", "temperature", "float32"),
     ]
 )
+TABLE_OF_TWO = TagTable([*TABLE, Tag("oven", "level", "int16", write=WriteLimits())])
 NOW_NS = 1_732_258_800_000_000_000
 
 
@@ -63,6 +64,7 @@ class FakeClock(Clock):
 class Plant:
     """Devices that take what is written, and the executor in front of them."""
 
+    table: TagTable = TABLE
     written: list[tuple[str, Value]] = field(default_factory=list)
     errors: dict[str, WriteError] = field(default_factory=dict)
     readbacks: dict[str, Value] = field(default_factory=dict)
@@ -76,11 +78,11 @@ class Plant:
 
     def restarted(self) -> Executor:
         """A new executor on the same memory, as after a restart."""
-        self.executor = Executor(TABLE, self.write, self.clock, self.memory, self.audit, self.events.append)
+        self.executor = Executor(self.table, self.write, self.clock, self.memory, self.audit, self.events.append)
         return self.executor
 
     async def write(self, tag: int, value: Value) -> Value:
-        name = TABLE[tag].full_name
+        name = self.table[tag].full_name
         if name in self.errors:
             raise self.errors[name]
         self.written.append((name, value))

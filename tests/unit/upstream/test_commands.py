@@ -10,7 +10,7 @@ import pytest
 
 from gateway.errors import WriteError
 from gateway.upstream.commands import BURST, REMEMBER_NS
-from tests.fakes.upstream.commanding import NOW_NS, Plant
+from tests.fakes.upstream.commanding import NOW_NS, TABLE_OF_TWO, Plant
 
 
 def request(identity: str | None = "a1", expires: int | None = None, **writes: Any) -> bytes:
@@ -167,6 +167,30 @@ async def test_a_tag_is_written_at_a_bounded_rate(caplog: pytest.LogCaptureFixtu
     assert "denied" in statuses
     assert caplog.text.count("more than 10 a second") == 1
     assert (await ask(plant, request("other", speed=1)))["results"][0]["status"] == "ok"
+
+
+async def test_a_device_that_takes_its_time_holds_up_no_other() -> None:
+    plant, release = Plant(TABLE_OF_TWO), asyncio.Event()
+    plain = plant.write
+
+    async def slow(tag: int, value: float | str) -> float | str:
+        if plant.table[tag].device == "press":
+            await release.wait()
+        return await plain(tag, value)
+
+    plant.write = slow  # type: ignore[method-assign]  # one device answers late
+    plant.restarted()
+    first = asyncio.create_task(plant.executor.answer(request("a", setpoint=1), "x"))
+    second = asyncio.create_task(plant.executor.answer(request("b", setpoint=2), "x"))
+    repeated = asyncio.create_task(plant.executor.answer(request("a", setpoint=1), "x"))
+    other = b'{"id":"c","writes":[{"tag":"oven.level","value":3}]}'
+    assert json.loads(await plant.executor.answer(other, "x"))["results"][0]["status"] == "ok"
+    assert plant.written == [("oven.level", 3)]
+    release.set()
+    answers = await asyncio.gather(first, second, repeated)
+    assert answers[0] == answers[2]
+    assert plant.written == [("oven.level", 3), ("press.setpoint", 1), ("press.setpoint", 2)]
+    assert len(plant.executor._turns) == 0
 
 
 async def test_requests_do_not_overtake_each_other() -> None:
