@@ -136,5 +136,8 @@ async def _connect_any(found: Sequence[AddrInfoType], timeout_s: float) -> socke
     try:
         async with asyncio.timeout(timeout_s):
             return await start_connection(found, happy_eyeballs_delay=EYEBALLS_DELAY_S, interleave=1)
-    except TimeoutError as error:
-        raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)) from error
+    except OSError as error:  # a timeout without a number, or asyncio's words: say what the system says
+        number = errno.ETIMEDOUT if isinstance(error, TimeoutError) else error.errno
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number)) from error

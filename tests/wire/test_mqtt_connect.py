@@ -64,6 +64,13 @@ async def test_no_address_that_answers_is_an_outage(monkeypatch: pytest.MonkeyPa
             await until(lambda: "timed out" in up.counters.reason.lower())
 
 
+async def test_a_port_nobody_listens_on_is_said_so() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    async with running(f"mqtt://127.0.0.1:{port}", FakeDelivery(), table=TABLE) as up:
+        await until(lambda: up.counters.reason == "Connection refused")
+
+
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6")
 async def test_ipv6() -> None:
     async with ScriptedBroker(host="::1") as broker:
