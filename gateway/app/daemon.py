@@ -16,7 +16,7 @@ from gateway.app.buses import Buses
 from gateway.app.changes import Changes, changes
 from gateway.app.controls import control_server
 from gateway.app.facts import plant, site, summary
-from gateway.app.flow import Flow
+from gateway.app.flow import Flow, Parts
 from gateway.app.pages import Pages
 from gateway.app.records import Records
 from gateway.app.senders import Senders
@@ -142,26 +142,29 @@ class Daemon:
         except OSError as error:
             log.warning("reload refused, nothing changed: %s", error)
             return _outcome("refused", Changes(), [str(error)])
-        found = changes(self.configuration, new)
+        found = await asyncio.to_thread(changes, self.configuration, new)
         if found.refused:
             text = f"{' and '.join(found.refused)} can't change while running: restart the daemon"
             log.error("reload refused, nothing changed: %s", text)
             return _outcome("refused", Changes(), [text])
         for warning in new.warnings:
             log.warning("%s", warning)
-        await self._apply(new, found)
+        await self._apply(new, found, await asyncio.to_thread(self._prepared, new))
         log.info("reloaded: %d devices and %d upstreams changed", len(found.devices), len(found.upstreams))
         return _outcome("applied", found)
 
-    async def _apply(self, new: Configuration, found: Changes) -> None:
+    def _prepared(self, new: Configuration) -> Parts:
+        return self.flow.prepared(new, self.table.grown([plan.tag for plan in new.tags]))
+
+    async def _apply(self, new: Configuration, found: Changes, parts: Parts) -> None:
         old, self.configuration = self.configuration, new
         await self.buses.stop(found.buses_stopped, _CLOSE_S)
         await self.senders.stop(found.upstreams_stopped, _CLOSE_S)
         for name in old.root.upstreams.keys() - new.root.upstreams.keys():
             self._spool.forget(name)
             self._counters.upstreams.pop(name, None)
-        table = self.table.grown([plan.tag for plan in new.tags])
-        self.flow.reconfigure(new, table)
+        table = parts.table
+        self.flow.reconfigure(parts)
         self.commands.use_table(table)
         self.senders.use_table(table)
         for device in {name for name, _ in old.devices()} - {name for name, _ in new.devices()}:

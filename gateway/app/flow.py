@@ -7,6 +7,7 @@ poll -> clock mark -> derived tags -> steps --before lossy ones--> latest, alarm
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,6 +25,17 @@ from gateway.runtime.latest import Latest
 from gateway.spool.spool import Spool
 
 LinkListener = Callable[[str, bool, str, int], None]  # device, online, reason, since (UTC ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the readings of one configuration go through."""
+
+    table: TagTable
+    derived: Derived
+    alarms: Alarms
+    pipeline: Pipeline
+    certificates: Certificates
 
 
 class Flow:
@@ -51,21 +63,26 @@ class Flow:
         self.alarms = Alarms(table, configuration.alarms_for(table), spool.event)
         self.certificates = self._new_certificates(configuration, table)
 
-    def reconfigure(self, configuration: Configuration, table: TagTable) -> None:
-        """Take over a reload; tags that did not change keep the state of their steps and alarms."""
-        derived, alarms = (
+    def prepared(self, configuration: Configuration, table: TagTable) -> Parts:
+        """What a reload will put in place. Changes nothing yet and takes long for many tags: not for the loop."""
+        return Parts(
+            table,
             Derived(table, configuration.derived),
             Alarms(table, configuration.alarms_for(table), self._spool.event),
+            Pipeline(table, configuration.steps_for(table), self._before, self._after),
+            self._new_certificates(configuration, table),
         )
-        derived.adopt(self.derived)
-        alarms.adopt(self.alarms)
-        pipeline, waiting = self.pipeline.reconfigured(table, configuration.steps_for(table))
-        self._keep(waiting)
-        self._spool.use_table(table)
-        self._latest.use_table(table)
-        self.table, self.derived, self.alarms, self.pipeline = table, derived, alarms, pipeline
-        before, self.certificates = self.certificates, self._new_certificates(configuration, table)
-        self.certificates.adopt(before)
+
+    def reconfigure(self, parts: Parts) -> None:
+        """Take over a reload; tags that did not change keep the state of their steps and alarms."""
+        parts.derived.adopt(self.derived)
+        parts.alarms.adopt(self.alarms)
+        self._keep(parts.pipeline.adopt(self.pipeline))
+        self._spool.use_table(parts.table)
+        self._latest.use_table(parts.table)
+        parts.certificates.adopt(self.certificates)
+        self.table, self.derived, self.alarms = parts.table, parts.derived, parts.alarms
+        self.pipeline, self.certificates = parts.pipeline, parts.certificates
 
     def _new_certificates(self, configuration: Configuration, table: TagTable) -> Certificates:
         return Certificates(table, configuration.steps_for(table), self._spool.event, self._deviations)

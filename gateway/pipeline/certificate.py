@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 
+from gateway.pipeline.plan import same_steps
 from gateway.pipeline.settings import LOSSY, Step
 from gateway.readings import Readings, TagTable
 
@@ -63,7 +64,7 @@ class Certificates:
         self._deviations = deviations
         last = {index: chain[-1] for index, chain in steps.items() if chain and chain[-1].kind in LOSSY}
         self._bounds = {index: _bound(table, index, step) for index, step in last.items()}
-        self._steps = {index: tuple(steps[index]) for index in last}
+        self._steps = {index: steps[index] for index in last}
         self._tags = list(last)
         self._slot = np.full(len(table), -1, np.int32)
         self._slot[self._tags] = np.arange(len(last), dtype=np.int32)
@@ -114,12 +115,10 @@ class Certificates:
         """Take over the running hour of tags whose steps are the same (after a reload)."""
         other._settle()
         self._since_ns = other._since_ns
-        places = {tag: at for at, tag in enumerate(other._tags)}
-        for at, tag in enumerate(self._tags):
-            old = places.get(tag)
-            if old is not None and other._steps[tag] == self._steps[tag]:
-                self._real[:, at], self._whole[:, at] = other._real[:, old], other._whole[:, old]
-                self._time[at], self._value[at] = other._time[old], other._value[old]
+        same = same_steps(other._steps, self._steps)
+        here, there = self._slot[same], other._slot[same]
+        self._real[:, here], self._whole[:, here] = other._real[:, there], other._whole[:, there]
+        self._time[here], self._value[here] = other._time[there], other._value[there]
 
     def _note(self, readings: Readings, *, left: bool) -> None:
         if not self._tags:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.pipeline.plan import ROUTED, Plan, plan
+from gateway.pipeline.plan import ROUTED, Plan, plan, same_steps
 from gateway.pipeline.settings import Step
 from gateway.pipeline.stages.stage import NO_ROWS, Stage, canonical
 from gateway.readings import Readings, TagTable
@@ -62,17 +62,16 @@ class Pipeline:
         wanted = None if tags is None else np.asarray(tags, np.uint32)
         return self._cascade(lambda stage: stage.flush(_slots(stage, wanted)))
 
-    def reconfigured(self, table: TagTable, steps: Mapping[int, Sequence[Step]]) -> tuple[Pipeline, Readings]:
-        """A pipeline for a grown table that goes on where this one stands, and what waited for tags that changed."""
-        later = Pipeline(table, steps, self._before, self._after)
-        same = _same(self._steps, later._steps)
-        same = [index for index in same if table[index] == self._table[index]]
-        changed = np.setdiff1d(np.arange(len(self._table), dtype=np.uint32), np.array(same, np.uint32))
-        rows = self.flush(changed)
-        for index_old, index_new, tags in self._plan.shared(later._plan, same):
-            old, new = self._stages[index_old], later._stages[index_new]
+    def adopt(self, before: Pipeline) -> Readings:
+        """Go on where the pipeline before a reload stands, whose table has grown; what waited for tags that changed."""
+        same = same_steps(before._steps, self._steps)
+        same = [index for index in same if self._table[index] == before._table[index]]
+        changed = np.setdiff1d(np.arange(len(before._table), dtype=np.uint32), np.array(same, np.uint32))
+        rows = before.flush(changed)
+        for index_old, index_new, tags in before._plan.shared(self._plan, same):
+            old, new = before._stages[index_old], self._stages[index_new]
             new.adopt(old, new.slot[tags].astype(np.int64), old.slot[tags].astype(np.int64))
-        return later, rows
+        return rows
 
     def deviations(self) -> Mapping[int, float]:
         """By tag, the deviation its swinging door uses now; 0 while `auto` still estimates it."""
@@ -109,20 +108,6 @@ class Pipeline:
         if self._after is not None and rows.tag.size:
             self._after(rows)
         return rows
-
-
-def _same(before: Mapping[int, Sequence[Step]], after: Mapping[int, Sequence[Step]]) -> list[int]:
-    """The tags whose steps are equal; tags of one profile share their list, which is compared once."""
-    known: dict[tuple[int, int], bool] = {}
-    found: list[int] = []
-    for index, old in before.items():
-        new = after.get(index, ())
-        pair = id(old), id(new)
-        if pair not in known:
-            known[pair] = list(old) == list(new)
-        if known[pair]:
-            found.append(index)
-    return found
 
 
 def _slots(stage: Stage, tags: NDArray[np.uint32] | None) -> NDArray[np.int64]:

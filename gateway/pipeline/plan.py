@@ -51,6 +51,20 @@ class Plan:
         return found
 
 
+def same_steps(before: Mapping[int, Sequence[Step]], after: Mapping[int, Sequence[Step]]) -> list[int]:
+    """The tags whose steps are equal; tags of one profile share their list, which is compared once."""
+    known: dict[tuple[int, int], bool] = {}
+    found: list[int] = []
+    for index, old in before.items():
+        new = after.get(index, ())
+        pair = id(old), id(new)
+        if pair not in known:
+            known[pair] = list(old) == list(new)
+        if known[pair]:
+            found.append(index)
+    return found
+
+
 def plan(table: TagTable, steps: Mapping[int, Sequence[Step]]) -> Plan:
     """The stages for these tags."""
     order: list[str] = []

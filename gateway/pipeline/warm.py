@@ -130,6 +130,7 @@ def _family(kind: str) -> None:
     value[_ROWS // 2], quality[_ROWS // 2] = np.nan, Quality.BAD_TIMEOUT
     time_ns = np.arange(_ROWS, dtype=np.int64) * 100_000_000
     pipeline.process(Readings(np.zeros(_ROWS, np.uint32), time_ns, value, quality))
-    later, _ = pipeline.reconfigured(table, {0: steps})
+    later = Pipeline(table, {0: steps})
+    later.adopt(pipeline)
     later.tick(int(time_ns[-1]) + 10_000_000_000)
     later.flush()

@@ -158,7 +158,7 @@ def test_a_reload_keeps_the_state_of_what_did_not_change() -> None:
         TEXT.replace("raw: {address: holding:0, type: int16}", "raw: {address: holding:0, type: uint16}"), Path("g")
     )
     table = rig.table.grown([plan.tag for plan in new.tags])
-    rig.flow.reconfigure(new, table)
+    rig.flow.reconfigure(rig.flow.prepared(new, table))
     assert table.index("press.curve") == rig.table.index("press.curve")
     assert table.index("press.raw") == len(rig.table)
     rig.poll(5, curve=10)

@@ -85,7 +85,7 @@ class Run:
     def reload(self, tags: Tags) -> None:
         new = configuration(tags)
         table = self.table.grown([plan.tag for plan in new.tags])
-        self.flow.reconfigure(new, table)
+        self.flow.reconfigure(self.flow.prepared(new, table))
         self.table = table
 
     def end(self) -> dict[str, list[tuple[int, float, int]]]:

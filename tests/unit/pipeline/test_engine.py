@@ -100,7 +100,8 @@ def test_a_reload_keeps_the_state_of_tags_that_did_not_change() -> None:
     later_lists[changed] = steps({"deadband": {"absolute": 0.1}})
     later_lists[grown.index("press.fresh")] = steps({"spike": {"window": 11}}, {"on-change": {}})
     before = [reloaded.process(poll) for poll in polls[:middle]]
-    later, pending = reloaded.reconfigured(grown, later_lists)
+    later = Pipeline(grown, later_lists)
+    pending = later.adopt(reloaded)
     found = Readings.join([*before, pending, *(later.process(poll) for poll in polls[middle:]), later.flush()])
 
     assert set(pending.tag.tolist()) <= {changed, gone}
@@ -117,7 +118,7 @@ def test_a_tag_whose_range_or_unit_changed_starts_anew() -> None:
     line.process(readings(good([1.0] * 5)))
     grown = table.grown([Tag("press", "t0", unit="bar")])
     assert grown[0].retired
-    _, pending = line.reconfigured(grown, {1: lists[0]})
+    pending = Pipeline(grown, {1: lists[0]}).adopt(line)
     assert rows_of(pending) == [(4 * SECOND, 1.0, 0)]
 
 
@@ -245,7 +246,9 @@ def test_nothing_is_compiled_after_the_warm_up() -> None:
         line.tick(int(poll.time_ns[-1]))
     for poll in [*odd_polls(), Readings.empty(), readings(good([1.0])).where(slice(0, 0))]:
         line.process(poll)
-    line, _ = line.reconfigured(table, lists | {1: steps({"deadband": {"absolute": 9}})})
+    later = Pipeline(table, lists | {1: steps({"deadband": {"absolute": 9}})})
+    later.adopt(line)
+    line = later
     line.flush(np.array([0, 3, 5], np.uint32))
     line.flush()
     assert {name: list(function.signatures) for name, function in compiled_functions().items()} == ready
