@@ -20,7 +20,7 @@ from gateway.readings import Readings, Tag, TagColumn, TagTable, WriteLimits
 from gateway.runtime.clock import Clock
 from gateway.runtime.counters import Counters
 from gateway.runtime.model import Fault, Settings, across
-from gateway.runtime.settings import Duration, Name
+from gateway.runtime.settings import Duration, Limits, Name
 
 RESERVED_DEVICES = frozenset({"state", "events", "command", "dictionary", "barrier"})
 
@@ -34,18 +34,6 @@ def _not_reserved(name: str) -> str:
 DeviceName = Annotated[
     Name, AfterValidator(_not_reserved), Field(json_schema_extra={"not": {"enum": sorted(RESERVED_DEVICES)}})
 ]
-
-
-class Limits(Settings):
-    """The least and the largest value, in engineering units."""
-
-    min: float | None = None
-    max: float | None = None
-
-    @across("min", "max")
-    def _in_order(self) -> Iterator[Fault]:
-        if self.min is not None and self.max is not None and self.min > self.max:
-            yield ("min",), f"min ({self.min:g}) is above max ({self.max:g})"
 
 
 class Range(Limits):

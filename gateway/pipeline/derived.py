@@ -11,7 +11,7 @@ derived tags, but nothing that steps compute.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
 
@@ -22,23 +22,15 @@ from pydantic import Field, model_validator
 from gateway.pipeline.expression import Expression
 from gateway.pipeline.grammar import ExpressionError, parse
 from gateway.readings import BAD, Quality, Readings, Tag, TagTable
-from gateway.runtime.model import Fault, Settings, across
-from gateway.runtime.settings import Name
+from gateway.runtime.model import Settings
+from gateway.runtime.settings import Limits, Name
 
 DEVICE: Final = "derived"  # the device all derived tags belong to
 Path = tuple[str | int, ...]
 
 
-class DerivedRange(Settings):
+class DerivedRange(Limits):
     """The plausible results, in engineering units; outside it the reading is bad, reason range."""
-
-    min: float | None = None
-    max: float | None = None
-
-    @across("min", "max")
-    def _in_order(self) -> Iterator[Fault]:
-        if self.min is not None and self.max is not None and self.min > self.max:
-            yield ("min",), f"min ({self.min:g}) is above max ({self.max:g})"
 
 
 class DerivedTag(Settings):

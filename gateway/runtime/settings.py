@@ -114,6 +114,18 @@ def _host(value: str) -> str:
 Host = Annotated[str, AfterValidator(_host)]  # a name, an IPv4 or an IPv6 address
 
 
+class Limits(Settings):
+    """The least and the largest value, in engineering units."""
+
+    min: float | None = None
+    max: float | None = None
+
+    @across("min", "max")
+    def _in_order(self) -> Iterator[Fault]:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            yield ("min",), f"min ({self.min:g}) is above max ({self.max:g})"
+
+
 def unreadable(path: Path) -> str:
     """Why a file can't be read, empty where it can, or where its whole folder is not on this machine.
 
