@@ -57,11 +57,12 @@ def _place(value: object) -> object:
 def _check_upstreams(configuration: Configuration, findings: Findings, written: Written) -> None:
     root = configuration.root
     site = {key: value for key, value in root.gateway.site.model_dump().items() if value}
+    known_site = None if any(finding.path.startswith("gateway.") for finding in findings.errors) else site
     names = [plan.tag.full_name for plan in configuration.tags]
     names += [f"{device}.{tag}" for device, tags in written.items() for tag in tags]
     ids: dict[tuple[str, str], str] = {}
     for name, upstream in root.upstreams.items():
-        for severity, place, text in upstream.findings(site):
+        for severity, place, text in upstream.findings(known_site):
             findings.note(severity, ("upstreams", name, *place), text)
         unknown = unmatched(upstream.select, names)
         for pattern in unknown:

@@ -224,14 +224,15 @@ class UpstreamSettings(Settings):
         """The MQTT client id: stable, so that a broker sees a restart as the same client."""
         return self.client_id or f"{gateway}-{upstream}"
 
-    def findings(self, site: Mapping[str, str]) -> list[tuple[str, tuple[str | int, ...], str]]:
+    def findings(self, site: Mapping[str, str] | None) -> list[tuple[str, tuple[str | int, ...], str]]:
         """Faults beyond the model's own: ("error" | "warning" | "machine", path below the upstream, text).
 
-        `site` holds what `gateway.site` gives for the topic's fields. Looks at files and environment.
+        `site` holds what `gateway.site` gives for the topic's fields; None where that is wrong itself. Looks at files
+        and environment.
         """
         found: list[tuple[str, tuple[str | int, ...], str]] = []
-        for field in sorted(fields_of(self.topic) & SITE_FIELDS):
-            value = site.get(field, "")
+        for field in sorted(fields_of(self.topic) & SITE_FIELDS) if site is not None else ():
+            value = (site or {}).get(field, "")
             if not value:
                 found.append(("error", ("topic",), f"{{{field}}} needs gateway.site.{field}"))
             elif re.search(r"[+#\x00]", value):
