@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from gateway.errors import LinkError
 from gateway.field.contract import BusPlan
@@ -18,6 +19,9 @@ from gateway.readings import Quality
 from gateway.tools.probe_report import Probed, Sight, refused, sight
 from gateway.tools.progress import tell
 from gateway.tools.scan_link import Silent
+
+_PATIENCE: Final = 5  # requests without any answer
+_SILENT: Final = f"{Quality.BAD_TIMEOUT.word}/{Quality.BAD_TIMEOUT.reason}"
 
 
 async def probe_modbus(plan: BusPlan) -> list[Probed]:
@@ -42,7 +46,7 @@ async def _probe_device(wire: Wire, device: Device, plan: BusPlan) -> list[Probe
     alone = [Block.of(function, (span,)) for function, span in spans]
     tell(f"{device.name}: {len(alone)} single reads")
     singles = await _read(wire, device, alone)
-    blocks = device.plan.blocks
+    blocks = () if all(each.quality == _SILENT for each in singles.values()) else device.plan.blocks
     tell(f"{device.name}: {len(blocks)} blocks")
     joined = await _read(wire, device, blocks)
     found = [Probed(plan.table[index], singles[index], joined.get(index)) for index in device.places]
@@ -59,9 +63,15 @@ async def _probe_device(wire: Wire, device: Device, plan: BusPlan) -> list[Probe
 
 
 async def _read(wire: Wire, device: Device, blocks: Iterable[Block]) -> dict[int, Sight]:
+    """What each block gave; a device that answers nothing at all is not asked to the end."""
     seen: dict[int, Sight] = {}
+    asked = 0
     for block in blocks:
+        if asked == _PATIENCE and all(each.quality == _SILENT for each in seen.values()):
+            seen |= _without(device, block, Quality.BAD_TIMEOUT, 0.0, "not asked: the device answers nothing")
+            continue
         seen |= await _read_block(wire, device, block)
+        asked += 1
     return seen
 
 

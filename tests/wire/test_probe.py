@@ -64,3 +64,37 @@ async def test_a_dead_connection_gives_bad_tags_and_the_others_still_read(tmp_pa
         probed = await asyncio.wait_for(_probe(dead, list(dead.buses.values())), 60)
     bad = {each.tag.device for each in probed if not each.fine}
     assert bad == {"main-drive"}
+
+
+async def test_a_device_that_answers_nothing_is_not_asked_for_every_tag(tmp_path: Path) -> None:
+    requests, gone = bytearray(), asyncio.Event()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while part := await reader.read(1024):
+            requests.extend(part)
+        writer.close()
+        await writer.wait_closed()
+        gone.set()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0)
+    file = tmp_path / "gateway.yaml"
+    file.write_text(f"""
+gateway: {{name: trial}}
+connections:
+  plc:
+    driver: modbus-tcp
+    host: 127.0.0.1
+    port: {server.sockets[0].getsockname()[1]}
+    timeout: 50ms
+    devices: {{plc: {{tags: {{x: {{address: holding:0, type: int16, count: 100}}}}}}}}
+upstreams: {{plant: {{broker: "mqtt://127.0.0.1:{free_port()}"}}}}
+""")
+    configuration = load(file)
+    async with server:
+        probed = await _probe(configuration, list(configuration.buses.values()))
+        async with asyncio.timeout(10):
+            await gone.wait()
+    details = [each.single.detail for each in probed if each.single]
+    assert len(details) == 100
+    assert details.count("not asked: the device answers nothing") == 95
+    assert len(requests) == 5 * 12
