@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from gateway.runtime.printable import printable
+
 _NAME_MOST: Final = 64
 _TYPES: Final[Mapping[str, str]] = {
     "Boolean": "bool",
@@ -82,7 +84,7 @@ def to_yaml(endpoint: str, variables: Sequence[Variable]) -> str:
         kind = variable.tag_type
         if kind is None:
             what = f"array of {variable.data_type}" if variable.array else variable.data_type
-            lines.append(f"          # {what}: {variable.node}  {_one_line(note)}")
+            lines.append(f"          # {_one_line(f'{what}: {variable.node}  {note}')}")
             continue
         shown = "" if kind == "float64" else f", type: {kind}"
         lines.append(f"          {name}: {{node: {json.dumps(variable.node)}{shown}}}  # {_one_line(note)}")
@@ -117,4 +119,5 @@ def _numbered(name: str, taken: Sequence[str]) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[:200]
+    """A server's text as a comment that stays one."""
+    return printable(" ".join(text.split()), 200)

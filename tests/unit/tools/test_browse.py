@@ -50,6 +50,18 @@ def test_the_yaml_is_a_valid_connection() -> None:
     assert "Weld/Current, writable, now 185.2" in text
 
 
+def test_a_server_can_not_write_into_the_configuration() -> None:
+    evil = "x\nupstreams: {theirs: {broker: mqtt://evil}}\r\x85\u2028\x1b[2J"
+    variables = [
+        Variable((evil,), f"ns=2;s={evil}", evil, array=True),
+        Variable((evil,), f"ns=2;s={evil}", "Double", value=evil),
+    ]
+    text = to_yaml("opc.tcp://10.0.0.7:4840", variables)
+    assert len(text.splitlines()) == 9
+    assert text.replace("\n", "").isprintable()
+    assert set(YAML(typ="safe").load(text)) == {"connections"}
+
+
 def test_json_has_everything() -> None:
     report = to_json("opc.tcp://h", [CURRENT, SPEEDS])
     assert report["variables"][0] == {
