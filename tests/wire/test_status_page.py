@@ -112,6 +112,32 @@ async def test_figures_are_live(window: Browser, url: str, plant: FakePlant) -> 
         moving.cancel()
 
 
+async def test_a_backlog_grows_and_drains(window: Browser, url: str, plant: FakePlant) -> None:
+    draining = False
+
+    async def live() -> None:
+        second = 0
+        while True:
+            plant.move(second := second + 1)
+            if draining:
+                plant.counters.upstream("cloud").backlog -= 2190
+            await asyncio.sleep(1)
+
+    card = "return document.querySelector('[aria-label=cloud]').innerText"
+    plant.counters.upstream("cloud").backlog = 500_000
+    moving = asyncio.create_task(live())
+    try:
+        await asyncio.to_thread(window.view, 1280, 900)
+        await asyncio.to_thread(window.open, f"{url}/#upstreams")
+        await asyncio.to_thread(window.until, f"{card}.includes(', growing')")
+        delivers = r"return /Delivers\s+\d\d+ readings/.test(document.querySelector('[aria-label=plant]').innerText)"
+        await asyncio.to_thread(window.until, delivers)
+        draining = True
+        await asyncio.to_thread(window.until, f"{card}.includes(', empty in about ')", 30)
+    finally:
+        moving.cancel()
+
+
 async def test_tags_by_device_search_and_page(window: Browser, url: str) -> None:
     def look() -> None:
         window.view(1280, 900)

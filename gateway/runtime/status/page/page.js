@@ -8,7 +8,7 @@ const KEPT = 120; // moments, one a second
 const choice = { section: "overview", device: "", search: "", poor: 0, offset: 0, level: "info", devices: "" };
 const now = { health: null, heard: 0, devices: [], log: [] };
 const history = { polled: [], acknowledged: [], backlog: [], memory: [], cpu: [] };
-const moments = [];
+const moments = [], upstreams = new Map();
 let source = null, retry = 0, silence = 0;
 
 function ratesOf(health) {
@@ -30,6 +30,20 @@ function remember(health, rates) {
   }
 }
 
+// What each upstream delivers, and how its backlog grows, in readings a second over the last moments.
+function paces(rows) {
+  const at = Date.now();
+  return Object.fromEntries(rows.map(({ name, readings, backlog_readings: backlog }) => {
+    let past = upstreams.get(name) || [];
+    if (past.length && readings < past[0].readings) past = []; // another start
+    past = [...past.slice(-9), { at, readings, backlog }];
+    upstreams.set(name, past);
+    const seconds = (at - past[0].at) / 1000;
+    const per = (grown) => (seconds > 1 ? grown / seconds : 0);
+    return [name, { delivered: per(readings - past[0].readings), growth: per(backlog - past[0].backlog) }];
+  }));
+}
+
 const handlers = {
   health(health) {
     if (now.health && health.boot !== now.health.boot) moments.length = 0;
@@ -47,7 +61,7 @@ const handlers = {
     const names = rows.map((row) => row.name);
     keyed(byId("tag-device"), ["", ...names], (name) => name || " all", (name) => el("option", { value: name }, name || "all"), () => {});
   },
-  upstreams: (rows) => sections.upstreams(rows, time()),
+  upstreams: (rows) => sections.upstreams(rows, time(), paces(rows)),
   tags(page) {
     sections.tags(page, time());
   },

@@ -160,16 +160,24 @@ export function tags(page, now) {
 
 const UNHEARD = "No matching subscribers"; // MQTT's name for it: accepted, but by nobody
 
-export function upstreams(rows, now) {
+function backlog(row, growth) {
+  if (!row.backlog_readings) return "nothing waits";
+  const waits = `${short(row.backlog_readings)} readings, oldest ${span(row.backlog_age_seconds)}`;
+  if (growth > 1) return `${waits}, growing`;
+  return growth < -1 ? `${waits}, empty in about ${span(Math.ceil(row.backlog_readings / -growth))}` : waits;
+}
+
+export function upstreams(rows, now, paces) {
   keyed(byId("cards-upstreams"), rows, (row) => row.name, (row) => el("article", { class: "card", "aria-label": row.name }),
     (node, row) => {
       const { [UNHEARD]: unheard, ...refused } = row.refused;
       const facts = [
         ["Broker", row.broker], ["Format", row.format],
+        ["Delivers", `${short(paces[row.name].delivered)} readings/s`],
         ["Acknowledged", `${short(row.readings)} readings in ${short(row.messages)} messages`],
         ["Last acknowledged", row.last_acknowledged ? `${age(now, row.last_acknowledged)} ago` : "never"],
         ["Until acknowledged", row.messages ? span(row.latency_seconds) : "–"],
-        ["Backlog", row.backlog_readings ? `${short(row.backlog_readings)} readings, oldest ${span(row.backlog_age_seconds)}` : "nothing waits"],
+        ["Backlog", backlog(row, paces[row.name].growth)],
         ["Refused", total(refused) ? listed(refused) : "none"],
         ...(unheard ? [["Unheard", `${whole(unheard)} messages: nobody subscribes, the broker keeps nothing`]] : []),
       ];
