@@ -16,7 +16,7 @@ commands = typer.Typer()
 scan = typer.Typer(
     no_args_is_help=True, help="Find devices and their registers; prints YAML that pastes into a configuration."
 )
-pki = typer.Typer(no_args_is_help=True, help="The gateway's own certificate for OPC UA.")
+pki = typer.Typer(no_args_is_help=True, help="Certificates for OPC UA.")
 commands.add_typer(scan, name="scan")
 commands.add_typer(pki, name="pki")
 
@@ -173,3 +173,17 @@ def pki_new(
 
     with mistakes():
         make(directory, uri=uri, name=name, days=days, overwrite=overwrite)
+
+
+@pki.command("server", epilog="Example: gateway pki server opc.tcp://192.168.10.7:4840 /etc/gateway/pki/robot.der")
+def pki_server(
+    url: Annotated[str, typer.Argument(metavar="URL", help="opc.tcp://HOST:PORT")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", callback=writable, help="where the certificate goes")],
+    *,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace what is there")] = False,
+) -> None:
+    """Save the certificate an OPC UA server shows, and print what to compare before it is trusted."""
+    from gateway.tools.pki_server import pki_server as fetch
+
+    with mistakes():
+        fetch(url, file, overwrite=overwrite)

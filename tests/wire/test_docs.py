@@ -22,7 +22,7 @@ from tests.fakes.documents import DOCS, ROOT, Fence, commands, fences, missing_l
 from tests.fakes.mosquitto import free_port
 
 DEADLINE_S = 100
-PORTS = ("5020", "1883", "8080")
+PORTS = ("5020", "1883", "4840", "8080")
 DOCUMENTS = sorted(path.name for path in DOCS.glob("*.md"))
 EVERY = sorted(
     path.relative_to(ROOT).as_posix()
