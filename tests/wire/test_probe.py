@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from gateway.config import load
+from gateway.config import Configuration, load
 from gateway.tools.probe import _probe
 from gateway.tools.simulation.modbus import ModbusTcpServer
 from gateway.tools.simulation.ports import free_port
@@ -11,6 +11,35 @@ from gateway.tools.simulation.registers import Image
 from tests.fakes.simulated import simulated
 
 EXAMPLES = Path(__file__).parents[2] / "config" / "examples"
+
+
+MAX_GAP = """
+        max_gap: 10
+        tags:
+          a: {address: holding:0}
+          b: {address: holding:1}
+          c: {address: holding:5}
+          d: {address: holding:6}
+"""
+
+
+def one_plc(folder: Path, port: int, device: str, timeout: str = "1s") -> Configuration:
+    """A configuration with one device, given as YAML."""
+    file = folder / "gateway.yaml"
+    file.write_text(f"""
+gateway: {{name: trial}}
+connections:
+  plc:
+    driver: modbus-tcp
+    host: 127.0.0.1
+    port: {port}
+    timeout: {timeout}
+    devices:
+      plc:
+        {device.strip()}
+upstreams: {{plant: {{broker: "mqtt://127.0.0.1:{free_port()}"}}}}
+""")
+    return load(file)
 
 
 class Shifting(Image):
@@ -30,25 +59,7 @@ async def test_a_device_that_shifts_values_across_holes_is_caught(tmp_path: Path
     for address in (0, 1, 5, 6):
         image.put("holding", address, [100 + address])
     async with ModbusTcpServer({1: image}) as server:
-        file = tmp_path / "gateway.yaml"
-        file.write_text(f"""
-gateway: {{name: trial}}
-connections:
-  plc:
-    driver: modbus-tcp
-    host: 127.0.0.1
-    port: {server.port}
-    devices:
-      plc:
-        max_gap: 10
-        tags:
-          a: {{address: holding:0}}
-          b: {{address: holding:1}}
-          c: {{address: holding:5}}
-          d: {{address: holding:6}}
-upstreams: {{plant: {{broker: "mqtt://127.0.0.1:{free_port()}"}}}}
-""")
-        configuration = load(file)
+        configuration = one_plc(tmp_path, server.port, MAX_GAP)
         probed = await _probe(configuration, list(configuration.buses.values()))
     assert {each.tag.name: each.difference for each in probed} == {"a": False, "b": False, "c": True, "d": True}
     assert [each.single.value for each in probed if each.single] == [100.0, 101.0, 105.0, 106.0]
@@ -77,19 +88,8 @@ async def test_a_device_that_answers_nothing_is_not_asked_for_every_tag(tmp_path
         gone.set()
 
     server = await asyncio.start_server(listen, "127.0.0.1", 0)
-    file = tmp_path / "gateway.yaml"
-    file.write_text(f"""
-gateway: {{name: trial}}
-connections:
-  plc:
-    driver: modbus-tcp
-    host: 127.0.0.1
-    port: {server.sockets[0].getsockname()[1]}
-    timeout: 50ms
-    devices: {{plc: {{tags: {{x: {{address: holding:0, type: int16, count: 100}}}}}}}}
-upstreams: {{plant: {{broker: "mqtt://127.0.0.1:{free_port()}"}}}}
-""")
-    configuration = load(file)
+    port = server.sockets[0].getsockname()[1]
+    configuration = one_plc(tmp_path, port, "tags: {x: {address: holding:0, type: int16, count: 100}}", "50ms")
     async with server:
         probed = await _probe(configuration, list(configuration.buses.values()))
         async with asyncio.timeout(10):
