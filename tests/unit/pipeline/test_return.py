@@ -50,9 +50,11 @@ def test_its_steps_start_anew(chain: list[dict[str, Any]]) -> None:
     gone = TagTable([STAYS, *(replace(tag, retired=True) for tag in (LEAVES, *added))])
     line = Pipeline(here, {1: mine})
     before = line.process(readings(FIRST, 1))
-    empty, waiting = line.reconfigured(gone, {})
+    empty = Pipeline(gone, {})
+    waiting = empty.adopt(line)
     assert len(before) + len(waiting), "what waited leaves with the tag"
-    back, nothing = empty.reconfigured(here, {1: mine})
+    back = Pipeline(here, {1: mine})
+    nothing = back.adopt(empty)
     assert not len(nothing)
     fresh = Pipeline(here, {1: mine})
     for pipeline in (back, fresh):
