@@ -236,7 +236,6 @@ class PymodbusWire:
                 self._listener.frame(unit, "got", found.frame)
             return found.frame
         if isinstance(found, Late) and request is not None:
-            self._first_ns = 0  # the awaited answer has not begun
             self._listener.frame(unit, "late", found.frame)
             seconds = (now_ns - self._sent_ns) / 1e9
             if seconds > request.timeout_s:  # not one that was given up because the gateway stops
