@@ -226,6 +226,7 @@ MEANING: Final[Mapping[str, str]] = {
     "drain": "after an outage: oldest first, or the present before the past",
     "backlog_rate": "readings a second of the past, with `live-first`",
     "insecure": "allows `mqtt://` beyond loopback",
+    "OpcuaConnection.insecure": "no warning where there is no `security` beyond loopback",
     "broker": "`mqtts://host:port`, also mqtt, ws, wss; a list is tried in order",
     "protocol": "MQTT version",
     "tls": "trust and client certificate",

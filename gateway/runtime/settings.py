@@ -126,6 +126,14 @@ class Limits(Settings):
             yield ("min",), f"min ({self.min:g}) is above max ({self.max:g})"
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address leads to this machine without leaving it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def unreadable(path: Path) -> str:
     """Why a file can't be read, empty where it can, or where its whole folder is not on this machine.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, field_validator
 
 from gateway.runtime.model import Fault, Settings, across
-from gateway.runtime.settings import Duration, File, Level, Secret, Size, exposed, unreadable
+from gateway.runtime.settings import Duration, File, Level, Secret, Size, exposed, is_loopback, unreadable
 from gateway.upstream.select import check_pattern
 from gateway.upstream.topics import SITE_FIELDS, check_template, fields_of
 
@@ -42,12 +41,7 @@ class Endpoint:
     @property
     def loopback(self) -> bool:
         """Whether the broker runs on this machine."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

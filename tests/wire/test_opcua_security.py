@@ -13,6 +13,7 @@ from asyncua.server.user_managers import CertificateUserManager
 from gateway.readings import Quality
 from gateway.tools.pki import Identity, create
 from tests.fakes.opcua import OpcuaServer, nodes, running, serving
+from tests.fakes.waiting import until
 
 POLICIES = ("Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss")
 
@@ -97,6 +98,17 @@ async def test_an_expired_certificate_is_refused(
             await port.wait(lambda: len(port.of("plc.a")) >= 2)
             assert port.qualities("plc.a") == {Quality.BAD_LINK}
     assert "expired on" in caplog.text
+
+
+async def test_plain_text_beyond_this_machine_is_said_at_each_start(caplog: pytest.LogCaptureFixture) -> None:
+    devices = {"plc": {"mode": "poll", "tags": nodes("a")}}
+    for _ in range(2):
+        async with running("opc.tcp://192.0.2.1:4840", devices, insecure=True):
+            await until(lambda: "values come unencrypted" in caplog.text)
+        caplog.clear()
+    async with running("opc.tcp://127.0.0.1:9", devices) as (_, port):
+        await port.wait(lambda: len(port.of("plc.a")) >= 1)
+    assert "unencrypted" not in caplog.text
 
 
 async def test_a_plain_endpoint_is_never_taken_instead(pki: Pki) -> None:

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field
 
 from gateway.field.contract import ConnectionSettings, DeviceName, DeviceSettings, TagSettings
 from gateway.runtime.model import Fault, Settings, across
-from gateway.runtime.settings import Duration, File, Name, Secret, ZeroDuration, unreadable
+from gateway.runtime.settings import Duration, File, Name, Secret, ZeroDuration, is_loopback, unreadable
 
 PORT: Final = 4840
 FASTEST_S: Final = 0.001  # the sampling a queue is sized for where the interval is left to the server
@@ -121,7 +121,13 @@ class OpcuaConnection(ConnectionSettings):
     password: Secret | None = None
     user_certificate: File | None = None
     user_private_key: File | None = None
+    insecure: bool = False
     devices: Mapping[DeviceName, OpcuaDevice] = Field(min_length=1)
+
+    @property
+    def exposed(self) -> bool:
+        """Whether values travel beyond this machine in plain text."""
+        return self.security.policy == "None" and not is_loopback(urlsplit(self.endpoint).hostname or "")
 
     @across("username", "password", "security")
     def _protected(self) -> Iterator[Fault]:
@@ -154,4 +160,9 @@ class OpcuaConnection(ConnectionSettings):
         ]
         if self.password is not None and (problem := self.password.problem()):
             found.append(("machine", ("password",), problem))
+        if self.exposed and not self.insecure:
+            text = "is spoken to in plain text: set security: {...}, or insecure: true where that is wanted"
+            found.append(("warning", ("endpoint",), text))
+        if self.insecure and not self.exposed:
+            found.append(("warning", ("insecure",), "nothing here is sent unencrypted: remove it"))
         return found

@@ -7,6 +7,7 @@ A reload stops and starts only the devices that changed; the session stays.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from gateway.errors import WriteError
@@ -20,6 +21,8 @@ from gateway.field.opcua.subscribe import subscribe
 from gateway.field.opcua.write import write_value
 from gateway.field.together import link_group
 from gateway.runtime.supervise import Link, supervise
+
+log = logging.getLogger(__name__)
 
 
 class OpcuaSource:
@@ -35,6 +38,9 @@ class OpcuaSource:
 
     async def run(self) -> None:
         """Serve the server until cancelled."""
+        if self._settings.exposed:
+            text = "%s: values come unencrypted: who is on the way can read and forge them (no security:)"
+            log.warning(text, self._plan.name, extra={"link": self._plan.name})
         devices = self._devices = Devices(self._plan, self._context, asyncio.get_running_loop().time())
         self._adopt(set(devices))
         async with asyncio.TaskGroup() as group:

@@ -13,14 +13,38 @@ FILES = {"certificate": "/p/own.der", "private_key": "/p/own.pem", "server_certi
 def connection(tag: Any = None, device: Any = None, **keys: Any) -> OpcuaConnection:
     tags = {"a": {"node": "ns=2;s=A", **(tag or {})}}
     return OpcuaConnection.model_validate(
-        {"driver": "opcua", "endpoint": "opc.tcp://host", "devices": {"plc": {"tags": tags, **(device or {})}}, **keys}
+        {
+            "driver": "opcua",
+            "endpoint": "opc.tcp://127.0.0.1",
+            "devices": {"plc": {"tags": tags, **(device or {})}},
+            **keys,
+        }
     )
 
 
 def test_the_port_may_be_left_out() -> None:
-    assert connection().endpoint == "opc.tcp://host:4840"
-    assert connection(endpoint="opc.tcp://host/UA/Server").endpoint == "opc.tcp://host:4840/UA/Server"
+    assert connection().endpoint == "opc.tcp://127.0.0.1:4840"
+    assert connection(endpoint="opc.tcp://localhost/UA/Server").endpoint == "opc.tcp://localhost:4840/UA/Server"
     assert connection(endpoint="opc.tcp://[::1]:50000/x").endpoint == "opc.tcp://[::1]:50000/x"
+
+
+def warned(settings: OpcuaConnection) -> list[str]:
+    return [".".join(map(str, path)) for kind, path, _ in settings.findings({}) if kind == "warning"]
+
+
+@pytest.mark.parametrize("host", ["host", "192.168.10.7", "[fe80::1]", "127.0.0.1.plant.local"])
+def test_plain_text_beyond_this_machine_draws_a_warning(host: str) -> None:
+    endpoint = f"opc.tcp://{host}"
+    for security in ({}, {"security": {"policy": "None"}}):
+        assert warned(connection(endpoint=endpoint, **security)) == ["endpoint"]
+        assert warned(connection(endpoint=endpoint, insecure=True, **security)) == []
+    assert warned(connection(endpoint=endpoint, security=FILES)) == []
+    assert warned(connection(endpoint=endpoint, security=FILES, insecure=True)) == ["insecure"]
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "[::1]"])
+def test_plain_text_on_this_machine_needs_nothing(host: str) -> None:
+    assert warned(connection(endpoint=f"opc.tcp://{host}")) == []
 
 
 @pytest.mark.parametrize(
