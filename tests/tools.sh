@@ -2,7 +2,8 @@
 # Installs the programs the tests need (as root), or says which are missing and fails: nothing is skipped in silence.
 set -eu
 packages='mosquitto mosquitto-clients chromium chromium-driver nodejs shellcheck systemd systemd-container debootstrap zstd gcc libc6-dev libmodbus-dev libmosquitto-dev'
-programs='mosquitto mosquitto_sub chromium node shellcheck systemd-analyze systemd-nspawn debootstrap zstd gcc'
+programs='mosquitto mosquitto_sub chromium node npm shellcheck systemd-analyze systemd-nspawn debootstrap zstd gcc'
+command -v npm >/dev/null 2>&1 || packages="$packages npm" # where node came with its own, Debian's npm conflicts
 missing=
 for program in $programs; do
     command -v "$program" >/dev/null 2>&1 || [ -x "/usr/sbin/$program" ] || missing="$missing $program"

@@ -28,7 +28,7 @@ def run_daemon(file: Path) -> int:
         async with notifier.extending():
             await compile_aside()
             await asyncio.to_thread(warm_kernels)
-        from gateway.app.daemon import serve  # noqa: PLC0415  # imports what uses kernels
+        from gateway.app.serve import serve  # noqa: PLC0415  # imports what uses kernels
 
         await serve(configuration, logs, notifier)
 

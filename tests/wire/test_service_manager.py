@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.daemon import serve
+from gateway.app.serve import serve
 from gateway.config import load
 from gateway.runtime import systemd
 from gateway.runtime.logs import Logs

@@ -36,6 +36,7 @@ _KINDS: Final = {
     SUBACK: "SUBACK", DISCONNECT: "DISCONNECT",
 }  # fmt: skip
 SESSION_EXPIRY: Final = 0x11
+CONNECT_PROPERTIES: Final = {SESSION_EXPIRY: 4, 0x21: 2, 0x27: 4}  # octets; Receive Maximum, Maximum Packet Size
 
 
 @dataclass(frozen=True)
@@ -235,8 +236,10 @@ def _connect(reader: _Reader) -> dict[str, Any]:
         properties = _Reader(reader.properties())
         while properties.rest():
             identifier = properties.number(1)
-            assert identifier == SESSION_EXPIRY, f"the gateway sends no CONNECT property {identifier:#x}"
-            expiry = properties.number(4)
+            assert identifier in CONNECT_PROPERTIES, f"the gateway sends no CONNECT property {identifier:#x}"
+            value = properties.number(CONNECT_PROPERTIES[identifier])
+            if identifier == SESSION_EXPIRY:
+                expiry = value
     client_id, will = reader.binary().decode(), None
     if flags & 0x04:
         if level == 5:

@@ -59,7 +59,7 @@ def test_json_has_the_contract_s_shape(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "code", "words"),
-    [("nobody.yaml", 66, "no such file"), (".", 1, "Is a directory"), ("latin.yaml", 78, "no UTF-8")],
+    [("nobody.yaml", 66, "no such file"), (".", 1, "is a directory"), ("latin.yaml", 78, "no UTF-8")],
 )
 def test_what_cant_be_read(
     tmp_path: Path,

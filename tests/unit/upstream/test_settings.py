@@ -89,7 +89,7 @@ def test_plaintext_on_this_machine_needs_nothing(url: str) -> None:
         ({"broker": "mqtt://localhost", "tls": {}}, "needs a broker address with mqtts://"),
         ({"format": "sparkplug"}, "needs sparkplug"),
         ({"sparkplug": {"group": "g"}}, "needs format: sparkplug"),
-        ({"format": "sparkplug", "sparkplug": {"group": "a/b"}}, "stand in a topic"),
+        ({"format": "sparkplug", "sparkplug": {"group": "a/b"}}, "should match pattern"),
         ({"keepalive": "500ms"}, "whole seconds"),
         ({"keepalive": 20}, "expected a duration"),
         ({"max_message": "100B"}, "1KiB to 256MiB"),
