@@ -7,6 +7,7 @@ PREFIX=/opt/gateway
 RELEASES=$PREFIX/releases
 SWITCHING=$PREFIX/switching # see activate.sh
 CONFIG=/etc/gateway
+SIGNERS=${SIGNERS:-$CONFIG/release-signers} # whose releases this machine takes; everybody's where there is no such file
 STATE=/var/lib/gateway
 CACHE=/var/cache/gateway
 UNITS=/etc/systemd/system

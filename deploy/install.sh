@@ -62,12 +62,24 @@ find_version() {
         version=$own
         return
     fi
-    local wheels=("$offline"/edge_gateway-*-py3-none-any.whl) newest damage
+    local wheels=("$offline"/edge_gateway-*-py3-none-any.whl) newest
     if [ -n "$version" ]; then wheels=("$offline/edge_gateway-$version"-py3-none-any.whl); fi
     [ -e "${wheels[0]:-}" ] || die "$offline holds no release ${version:-of the gateway}"
-    damage=$(cd "$offline" && sha256sum --quiet --check SHA256SUMS 2>&1) || die "$offline is damaged or incomplete: ${damage%%$'\n'*}"
     newest=$(printf '%s\n' "${wheels[@]##*/}" | sort -V | tail -n 1)
     version=${newest#edge_gateway-} version=${version%-py3-none-any.whl}
+    check_folder
+}
+
+check_folder() { # unchanged, what is installed is listed, and signed where this machine asks for it
+    local damage file
+    damage=$(cd "$offline" && sha256sum --quiet --check SHA256SUMS 2>&1) || die "$offline is damaged or incomplete: ${damage%%$'\n'*}"
+    for file in "edge_gateway-$version-py3-none-any.whl" "requirements-$version.txt"; do
+        awk -v name="$file" '$2 == name { found = 1 } END { exit !found }' "$offline/SHA256SUMS" || die "$offline/$file is not listed in SHA256SUMS"
+    done
+    [ -e "$SIGNERS" ] || return 0
+    command -v ssh-keygen >/dev/null || die "ssh-keygen is needed to check who signed: apt-get install openssh-client"
+    ssh-keygen -Y verify -f "$SIGNERS" -I edge-gateway -n edge-gateway -s "$offline/SHA256SUMS.sig" <"$offline/SHA256SUMS" >/dev/null 2>&1 \
+        || die "$offline is not signed by a key in $SIGNERS"
 }
 
 check_python() {

@@ -2,17 +2,20 @@
 # Collects everything install.sh needs for a machine without a network: wheels for one architecture and the Python
 # versions of Debian 12 and 13, hash-pinned, with install.sh and the units beside them. Copy the folder to the machine,
 # then: sudo DIR/install.sh --offline DIR
+# --sign KEY signs the folder with an SSH key; machines that hold the public one in /etc/gateway/release-signers, as
+# `edge-gateway ssh-ed25519 AAAA...`, take no other.
 set -euo pipefail
 shopt -s nullglob
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
-arch=$(uname -m) pythons=(3.11 3.13) target=''
+arch=$(uname -m) pythons=(3.11 3.13) target='' key=''
 die() { printf 'make-wheelhouse.sh: %s\n' "$*" >&2; exit 1; }
-usage() { echo "Usage: make-wheelhouse.sh DIR [--arch x86_64|aarch64] [--python 3.11,3.13]"; }
+usage() { echo "Usage: make-wheelhouse.sh DIR [--arch x86_64|aarch64] [--python 3.11,3.13] [--sign KEY]"; }
 while [ $# -gt 0 ]; do
     case $1 in
         --arch) [ $# -ge 2 ] || die "--arch needs a name"; arch=$2; shift ;;
         --python) [ $# -ge 2 ] || die "--python needs versions"; IFS=, read -r -a pythons <<<"$2"; shift ;;
+        --sign) [ $# -ge 2 ] || die "--sign needs a key"; key=$2; shift ;;
         -h | --help) usage; exit 0 ;;
         -*) usage >&2; die "unknown option $1" ;;
         *) [ -z "$target" ] || die "one folder, please"; target=$1 ;;
@@ -20,6 +23,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ -n "$target" ] || { usage >&2; exit 1; }
+[ -z "$key" ] || ssh-keygen -l -f "$key" >/dev/null 2>&1 || die "no SSH key: $key"
 case $arch in x86_64 | aarch64) ;; *) die "no wheels exist for $arch: 64-bit Intel, AMD and ARM only" ;; esac
 
 mkdir -p "$target"
@@ -81,7 +85,8 @@ PYTHON
 install -m 0755 "$HERE"/{install,activate,notes,uninstall}.sh "$target"
 install -m 0644 "$HERE"/{common.sh,gateway.sysusers.conf} "$HERE/../README.md" "$target"
 install -m 0644 "$HERE/../config/gateway.yaml" "$target/gateway.yaml.example"
-rm -f "$target/SHA256SUMS"
+rm -f "$target"/SHA256SUMS{,.sig}
 sums=$(cd "$target" && find . -type f -printf '%P\n' | LC_ALL=C sort | xargs -d '\n' sha256sum)
 printf '%s\n' "$sums" >"$target/SHA256SUMS"
+[ -z "$key" ] || ssh-keygen -q -Y sign -f "$key" -n edge-gateway "$target/SHA256SUMS"
 echo "$target: release $version with $(find "$target" -name '*.whl' | wc -l) wheels, $(du -sh "$target" | cut -f 1)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from pathlib import Path
@@ -13,8 +14,10 @@ WHEEL = "edge_gateway-9.0.0-py3-none-any.whl"
 FINE = {"id": "0", "getconf": "64", "df": "Avail\n 5000", "systemctl": ""}
 
 
-def install(folder: Path, *arguments: str, machine: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """install.sh where programs of these names say these things."""
+def install(
+    folder: Path, *arguments: str, machine: dict[str, str], signers: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """install.sh where programs of these names say these things, and a machine that takes releases of these signers."""
     programs = folder / "programs"
     programs.mkdir()
     for name, answer in (FINE | machine).items():
@@ -25,6 +28,7 @@ def install(folder: Path, *arguments: str, machine: dict[str, str]) -> subproces
     )
     (programs / "python3").chmod(0o755)
     environment = {"PATH": f"{programs}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
+    environment["SIGNERS"] = str(signers or folder / "nobody")
     if "python3" in machine:
         environment["PYTHON"] = str(programs / "python3")
     return subprocess.run(
@@ -94,3 +98,56 @@ def test_a_folder_that_is_no_wheelhouse(tmp_path: Path, files: dict[str, str], r
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert refusal in line
+
+
+def wheelhouse(folder: Path) -> Path:
+    """A folder with a release and its sums; nothing in it is looked into by a dry run."""
+    folder.mkdir()
+    sums = ""
+    for name in (WHEEL, "requirements-9.0.0.txt"):
+        (folder / name).write_text(name)
+        sums += f"{hashlib.sha256(name.encode()).hexdigest()}  {name}\n"
+    (folder / "SHA256SUMS").write_text(sums)
+    return folder
+
+
+def key(folder: Path, name: str) -> Path:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    return folder / name
+
+
+def sign(wheels: Path, with_key: Path) -> None:
+    (wheels / "SHA256SUMS.sig").unlink(missing_ok=True)
+    command = ["ssh-keygen", "-q", "-Y", "sign", "-f", str(with_key), "-n", "edge-gateway", str(wheels / "SHA256SUMS")]
+    subprocess.run(command, check=True)
+
+
+def test_a_signed_release_is_taken_and_no_other(tmp_path: Path) -> None:
+    ours, theirs = key(tmp_path, "ours"), key(tmp_path, "theirs")
+    signers = tmp_path / "release-signers"
+    signers.write_text(f"edge-gateway {ours.with_suffix('.pub').read_text()}")
+    wheels = wheelhouse(tmp_path / "wheels")
+
+    def refusal(case: str) -> str:
+        (tmp_path / case).mkdir()
+        done = install(tmp_path / case, "--offline", str(wheels), machine={}, signers=signers)
+        assert (done.returncode == 0) == (not done.stderr)
+        return done.stderr
+
+    assert "is not signed by a key in" in refusal("unsigned")
+    sign(wheels, theirs)
+    assert "is not signed by a key in" in refusal("signed by others")
+    sign(wheels, ours)
+    assert not refusal("signed")
+    with (wheels / "SHA256SUMS").open("a") as sums:
+        sums.write(f"{hashlib.sha256(b'').hexdigest()}  {os.devnull}\n")
+    assert "is not signed by a key in" in refusal("changed behind the signature")
+
+
+def test_what_the_sums_do_not_list_is_not_installed(tmp_path: Path) -> None:
+    wheels = wheelhouse(tmp_path / "wheels")
+    newer = WHEEL.replace("9.0.0", "9.0.1")
+    (wheels / newer).write_text("put in later")
+    done = install(tmp_path, "--offline", str(wheels), machine={})
+    assert done.returncode == 1
+    assert f"{newer} is not listed in SHA256SUMS" in done.stderr

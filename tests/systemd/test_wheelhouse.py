@@ -52,13 +52,17 @@ def test_the_lock_holds_what_the_package_asks_for(python: str) -> None:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
 def test_a_wheelhouse_serves_both_debians(arch: str, tmp_path: Path) -> None:
-    wheels = tmp_path / "wheels"
+    wheels, key, signers = tmp_path / "wheels", tmp_path / "key", tmp_path / "signers"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    signers.write_text(f"edge-gateway {key.with_suffix('.pub').read_text()}")
     subprocess.run(
-        [str(ROOT / "deploy/make-wheelhouse.sh"), str(wheels), "--arch", arch],
+        [str(ROOT / "deploy/make-wheelhouse.sh"), str(wheels), "--arch", arch, "--sign", str(key)],
         env={**os.environ, "PYTHON": sys.executable},
         check=True,
     )
     assert subprocess.run(["sha256sum", "--quiet", "--check", "SHA256SUMS"], cwd=wheels, check=False).returncode == 0
+    verify = f"ssh-keygen -q -Y verify -f {signers} -I edge-gateway -n edge-gateway -s SHA256SUMS.sig <SHA256SUMS"
+    assert subprocess.run(verify, shell=True, cwd=wheels, check=False).returncode == 0  # noqa: S602  # paths of this test
     other = {"x86_64": "aarch64", "aarch64": "x86_64"}[arch]
     assert [path.name for path in wheels.iterdir() if other in path.name] == []
     assert list(wheels.glob("*.tar.gz")) == []
