@@ -35,9 +35,10 @@ types: $(VENV)/.dev
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports
 
+# Most tests wait for something: a worker more than this many cores have keeps two busy.
 unit: $(VENV)/.dev
 	$(BIN)/gateway warm
-	$(BIN)/pytest --numprocesses=auto -m 'not endure and not bench'
+	$(BIN)/pytest --numprocesses=3 -m 'not endure and not bench'
 
 # Numba checks no index by itself: the kernels' tests once more with its bounds checks, which cached code doesn't have.
 bounds: $(VENV)/.dev
