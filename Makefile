@@ -35,7 +35,7 @@ types: $(VENV)/.dev
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports
 
-# Most tests wait for something: a worker more than this many cores have keeps two busy.
+# Three workers on two cores: most tests wait for something.
 unit: $(VENV)/.dev
 	$(BIN)/gateway warm
 	$(BIN)/pytest --numprocesses=3 -m 'not endure and not bench'

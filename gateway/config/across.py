@@ -73,7 +73,7 @@ def _check_upstreams(configuration: Configuration, findings: Findings, written: 
             if other != name:
                 text = f"upstream {other} has the same client id at this broker: they would throw each other out"
                 findings.error(("upstreams", name, "client_id" if upstream.client_id else "broker"), text)
-        if not unknown and not any(selected(upstream.select, each) for each in names):
+        if names and not unknown and not any(selected(upstream.select, each) for each in names):
             findings.warning(("upstreams", name, "select"), "chooses no tag at all: nothing will be sent")
         if upstream.commands and not any(plan.tag.write for plan in configuration.tags) and not findings.errors:
             findings.warning(("upstreams", name, "commands"), "no tag has write: there is nothing to command")

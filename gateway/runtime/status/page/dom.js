@@ -104,6 +104,7 @@ export function number(value) {
 export const whole = (value) => PLAIN.format(Math.round(value));
 
 export function short(value) {
+  if (value === null) return "–";
   if (value < 10) return PLAIN.format(Math.round(value * 10) / 10);
   if (value < 10_000) return whole(value);
   for (const [limit, unit] of [[1e6, "k"], [1e9, "M"], [1e12, "G"]]) {

@@ -15,7 +15,7 @@ function ratesOf(health) {
   moments.push(health);
   if (moments.length > 6) moments.shift();
   const first = moments[0], seconds = health.uptime_seconds - first.uptime_seconds;
-  if (seconds <= 0) return { polled: 0, kept: 0, acknowledged: 0, cpu: 0 };
+  if (seconds <= 0) return { polled: null, kept: null, acknowledged: null, cpu: null }; // one moment has no rate
   const per = (name) => Math.max(0, health.readings[name] - first.readings[name]) / seconds;
   const cpu = (100 * (health.process.cpu_seconds - first.process.cpu_seconds)) / seconds;
   return { polled: per("polled"), kept: per("kept"), acknowledged: per("acknowledged"), cpu: Math.max(0, cpu) };
@@ -50,7 +50,7 @@ const handlers = {
     const first = !now.health;
     now.health = health;
     const rates = ratesOf(health);
-    if (moments.length > 1) remember(health, rates);
+    if (rates.polled !== null) remember(health, rates);
     sections.head(health);
     if (first) showCurrent();
     sections.overview(health, rates, history);

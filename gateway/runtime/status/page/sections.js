@@ -79,7 +79,7 @@ function figures(health, rates, history) {
     ["Spool", bytes(health.spool.memory_bytes + health.spool.disk_bytes),
       health.spool.error || disk(health.spool), null, Boolean(health.spool.error)],
     ["Memory", bytes(health.process.rss_bytes), "resident", history.memory],
-    ["Processor", `${number(Number(rates.cpu.toPrecision(2)))} %`, "of one core", history.cpu],
+    ["Processor", `${rates.cpu === null ? "–" : number(Number(rates.cpu.toPrecision(2)))} %`, "of one core", history.cpu],
     ["Event loop", span(health.process.event_loop_lag_seconds), "worst delay in a minute", null, health.process.event_loop_lag_seconds > 0.5],
   ];
   keyed(byId("figures"), cards, (card) => card[0], (card) => el("div", { class: "card" }, el("h3", {}, card[0]),
