@@ -43,10 +43,10 @@ class Controller:
         machine.write("/srv/ansible/inventory.yml", INVENTORY)
         for number in range(1, 41):
             name = f"box-{number:02}"
-            self.configure(name, cell.config.replace("name: cell", f"name: {name}"))
+            self.configure(name, cell.config)
 
     def configure(self, box: str, text: str) -> None:
-        self.cell.machine.write(f"/srv/ansible/configs/{box}.yaml", text)
+        self.cell.machine.write(f"/srv/ansible/configs/{box}.yaml", text.replace("name: cell", f"name: {box}"))
 
     def play(self, *options: str, version: str = "9.0.0", check: bool = True) -> str:
         command = ["env", "-C", "/srv/ansible", "HOME=/tmp", "ANSIBLE_NOCOLOR=1", "/opt/ansible/bin/ansible-playbook"]
